@@ -1,0 +1,5 @@
+//! Floor 4, composition: what turns the floors below into three programs.
+
+pub mod args;
+pub mod failure;
+pub mod output;

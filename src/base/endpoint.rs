@@ -1,0 +1,111 @@
+//! Peer addresses in compact form: 6 bytes for IPv4 (BEP 23), 18 for IPv6 (BEP 7), port last, in network order.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// Appends the compact form of `addr`; an IPv4-mapped IPv6 address is written as IPv4.
+pub fn write_compact(addr: SocketAddr, out: &mut Vec<u8>) {
+    match addr.ip().to_canonical() {
+        IpAddr::V4(ip) => out.extend_from_slice(&ip.octets()),
+        IpAddr::V6(ip) => out.extend_from_slice(&ip.octets()),
+    }
+    out.extend_from_slice(&addr.port().to_be_bytes());
+}
+
+/// Reads a `peers` string of 6-byte entries. `None` if its length is not a multiple of 6.
+#[must_use]
+pub fn read_v4(bytes: &[u8]) -> Option<Vec<SocketAddr>> {
+    let (entries, rest) = bytes.as_chunks::<6>();
+    rest.is_empty().then(|| {
+        entries
+            .iter()
+            .map(|&[a, b, c, d, p, q]| {
+                (Ipv4Addr::new(a, b, c, d), u16::from_be_bytes([p, q])).into()
+            })
+            .collect()
+    })
+}
+
+/// Reads a `peers6` string of 18-byte entries. `None` if its length is not a multiple of 18.
+#[must_use]
+pub fn read_v6(bytes: &[u8]) -> Option<Vec<SocketAddr>> {
+    let (entries, rest) = bytes.as_chunks::<18>();
+    rest.is_empty()
+        .then(|| entries.iter().map(read_entry_v6).collect())
+}
+
+fn read_entry_v6(entry: &[u8; 18]) -> SocketAddr {
+    let mut ip = [0; 16];
+    ip.copy_from_slice(&entry[..16]);
+    (
+        Ipv6Addr::from(ip),
+        u16::from_be_bytes([entry[16], entry[17]]),
+    )
+        .into()
+}
+
+/// Whether a peer can listen at `addr` at all: a port, and an address of a single host.
+///
+/// Loopback counts: tests and single-host swarms live there. Who may be told about a loopback peer is the tracker's decision.
+#[must_use]
+pub fn is_dialable(addr: SocketAddr) -> bool {
+    let ip = addr.ip().to_canonical();
+    let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast() || v4.octets()[0] == 0);
+    addr.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !broadcast
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compact_addresses_round_trip() {
+        let v4: Vec<SocketAddr> = vec![
+            "10.0.0.1:6881".parse().unwrap(),
+            "255.1.2.3:65535".parse().unwrap(),
+        ];
+        let v6: Vec<SocketAddr> = vec![
+            "[2001:db8::1]:6881".parse().unwrap(),
+            "[::1]:1".parse().unwrap(),
+        ];
+        let compact = |addrs: &[SocketAddr]| {
+            let mut out = Vec::new();
+            addrs.iter().for_each(|&a| write_compact(a, &mut out));
+            out
+        };
+        assert_eq!(compact(&v4)[..6], [10, 0, 0, 1, 0x1a, 0xe1]);
+        assert_eq!(read_v4(&compact(&v4)), Some(v4));
+        assert_eq!(read_v6(&compact(&v6)), Some(v6));
+        assert_eq!(
+            compact(&["[::ffff:1.2.3.4]:5".parse().unwrap()]),
+            [1, 2, 3, 4, 0, 5]
+        );
+    }
+
+    #[test]
+    fn every_wrong_length_is_refused() {
+        for n in 0..60 {
+            assert_eq!(read_v4(&vec![1; n]).is_some(), n % 6 == 0);
+            assert_eq!(read_v6(&vec![1; n]).is_some(), n % 18 == 0);
+        }
+    }
+
+    #[test]
+    fn addresses_that_nobody_listens_at_are_not_dialled() {
+        for bad in [
+            "1.2.3.4:0",
+            "0.0.0.0:1",
+            "0.1.2.3:1",
+            "255.255.255.255:1",
+            "224.0.0.1:1",
+            "[::]:1",
+            "[ff02::1]:1",
+            "[::ffff:0.0.0.0]:1",
+        ] {
+            assert!(!is_dialable(bad.parse().unwrap()), "{bad}");
+        }
+        assert!(
+            is_dialable("127.0.0.1:1".parse().unwrap())
+                && is_dialable("[fe80::1]:1".parse().unwrap())
+        );
+    }
+}

@@ -1,0 +1,10 @@
+//! Floor 0, words: the vocabulary of the protocol as checked types. No I/O, no clock, no threads.
+
+pub mod bencode;
+pub mod bitfield;
+pub mod endpoint;
+pub mod filemap;
+pub mod geometry;
+pub mod id;
+pub mod sha1;
+pub mod time;

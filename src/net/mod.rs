@@ -1,0 +1,1 @@
+//! Floor 3, pipes without opinions: listening, dialling, HTTP.

@@ -1,0 +1,1 @@
+//! Floor 1, bytes ⇄ checked values, in both directions. Nothing from outside gets past here unchecked.
