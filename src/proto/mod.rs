@@ -1,1 +1,3 @@
 //! Floor 1, bytes ⇄ checked values, in both directions. Nothing from outside gets past here unchecked.
+
+pub mod percent;
