@@ -1,3 +1,4 @@
 //! Floor 1, bytes ⇄ checked values, in both directions. Nothing from outside gets past here unchecked.
 
+pub mod peer;
 pub mod percent;

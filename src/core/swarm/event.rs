@@ -1,0 +1,214 @@
+//! What the shell tells the swarm and what the swarm tells the shell.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::base::geometry::PieceIndex;
+use crate::base::id::PeerId;
+use crate::proto::peer::message::Message;
+
+/// A connection. The shell numbers them and never uses a number twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerKey(pub u64);
+
+/// Where an address was heard of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A tracker's reply.
+    Tracker,
+    /// The operator (`--peer`, `x.pe` of a magnet link).
+    Operator,
+    /// Another peer (BEP 11) or the local network (BEP 14).
+    Gossip,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Event<'a> {
+    /// A connection is up and both handshakes are exchanged.
+    Connected {
+        /// Its number from now on.
+        peer: PeerKey,
+        /// Who it says it is.
+        id: PeerId,
+        /// The far end; for a connection that we dialled, the address that we dialled.
+        addr: SocketAddr,
+        /// Whether we dialled.
+        outgoing: bool,
+        /// Both sides speak the fast extension (BEP 6).
+        fast: bool,
+    },
+    /// An address that we were asked to dial did not lead to a connection.
+    DialFailed {
+        /// The address.
+        addr: SocketAddr,
+    },
+    /// A connection has ended, for whatever reason; also after [`Action::Close`].
+    Disconnected {
+        /// Which.
+        peer: PeerKey,
+    },
+    /// A message has come, `piece` apart. Extended messages come here too; those that the swarm has no use for are ignored.
+    Message {
+        /// From whom.
+        peer: PeerKey,
+        /// What it says.
+        message: Message<'a>,
+    },
+    /// The hash of a piece has been compared, and a good piece has been written.
+    Verified {
+        /// The piece.
+        piece: PieceIndex,
+        /// Whether it is what the torrent says.
+        good: bool,
+    },
+    /// Addresses of peers have been found.
+    Discovered {
+        /// Where to dial.
+        addrs: &'a [SocketAddr],
+        /// Who told us.
+        source: Source,
+    },
+    /// Nothing but the passing of time; due at the swarm's deadline.
+    Tick,
+}
+
+/// What the shell has to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Put this message into the peer's outbox.
+    Send {
+        /// To whom.
+        peer: PeerKey,
+        /// What.
+        message: Message<'static>,
+    },
+    /// Blocks wait to be sent: the peer's writer may call for them as soon as it is idle.
+    Serve {
+        /// To whom.
+        peer: PeerKey,
+    },
+    /// All blocks of this piece are here: hash it, write it if it is good, and say [`Event::Verified`].
+    Verify(PieceIndex),
+    /// Connect to this address and shake hands, then say [`Event::Connected`] or [`Event::DialFailed`].
+    Dial(SocketAddr),
+    /// End this connection, then say [`Event::Disconnected`].
+    Close {
+        /// Which.
+        peer: PeerKey,
+        /// Why, for the log.
+        reason: Close,
+    },
+    /// Every piece that is wanted is here and verified. Said once.
+    Complete,
+}
+
+/// Why we end a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Close {
+    /// It is ourselves.
+    Ourselves,
+    /// We are connected to this peer already.
+    Duplicate,
+    /// There are connections enough.
+    Full,
+    /// Both sides have everything.
+    BothComplete,
+    /// It sent data that does not match the torrent.
+    BadData,
+    /// It broke the protocol.
+    Protocol,
+    /// It has said nothing for too long.
+    Silent,
+    /// It was found to be of no use and another peer waits for its place.
+    Useless,
+}
+
+/// What becomes of a block that has arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is wanted: keep it for its piece.
+    Keep,
+    /// We have it already, or never asked for it.
+    Discard,
+}
+
+/// What the operator chose. Everything else tunes itself.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Connections at most.
+    pub max_peers: usize,
+    /// Peers served at once; `None` lets it follow what the link can carry.
+    pub upload_slots: Option<usize>,
+    /// How long a request may stay unanswered.
+    pub request_timeout: Duration,
+    /// Fetch pieces in order rather than rarest first.
+    pub sequential: bool,
+    /// Bytes of complete pieces that may wait for their hash; beyond this, fewer blocks are asked for.
+    pub max_unverified: u64,
+}
+
+impl Default for Config {
+    /// 200 connections, self-tuned upload slots, 30 s for a request, 64 MiB unverified.
+    fn default() -> Self {
+        Self {
+            max_peers: 200,
+            upload_slots: None,
+            request_timeout: Duration::from_secs(30),
+            sequential: false,
+            max_unverified: 64 << 20,
+        }
+    }
+}
+
+/// Totals and rates of a swarm.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Stats {
+    /// Payload bytes sent since the start.
+    pub uploaded: u64,
+    /// Payload bytes received since the start, those discarded or bad included.
+    pub downloaded: u64,
+    /// Payload bytes received that were of no use.
+    pub wasted: u64,
+    /// Bytes a second sent of late.
+    pub upload_rate: u64,
+    /// Bytes a second received of late.
+    pub download_rate: u64,
+    /// Connections.
+    pub peers: usize,
+    /// Connections to peers that have everything.
+    pub seeds: usize,
+    /// Pieces verified.
+    pub have: u32,
+    /// Payload bytes in wanted pieces that are not verified yet.
+    pub left: u64,
+}
+
+/// One connection, for the operator.
+#[derive(Clone, Debug)]
+pub struct PeerStats {
+    /// Which.
+    pub peer: PeerKey,
+    /// The far end.
+    pub addr: SocketAddr,
+    /// Who it says it is.
+    pub id: PeerId,
+    /// Pieces that it has.
+    pub have: u32,
+    /// Payload bytes sent to it.
+    pub uploaded: u64,
+    /// Payload bytes received from it.
+    pub downloaded: u64,
+    /// Bytes a second sent of late.
+    pub upload_rate: u64,
+    /// Bytes a second received of late.
+    pub download_rate: u64,
+    /// We do not serve it.
+    pub am_choking: bool,
+    /// We want something that it has.
+    pub am_interested: bool,
+    /// It does not serve us.
+    pub peer_choking: bool,
+    /// It wants something that we have.
+    pub peer_interested: bool,
+}

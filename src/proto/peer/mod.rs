@@ -1,0 +1,5 @@
+//! What two peers say to each other over TCP: handshake (BEP 3), messages (BEP 3, BEP 6), extensions (BEP 10).
+
+pub mod extended;
+pub mod handshake;
+pub mod message;
