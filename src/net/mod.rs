@@ -1,1 +1,4 @@
 //! Floor 3, pipes without opinions: listening, dialling, HTTP.
+
+pub mod interfaces;
+pub mod tcp;

@@ -1,0 +1,191 @@
+//! TCP sockets between peers: listening, dialling, and the options that both ends get.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Connections that may wait to be accepted. The kernel cuts this to its own limit (`net.core.somaxconn`).
+const BACKLOG: i32 = 512;
+
+/// Bytes that the kernel may hold unsent. More would let a choke, a have or a cancel queue up behind data that is already
+/// out of our hands; less would let a fast link run dry between two wake-ups.
+const UNSENT: u32 = 128 * 1024;
+
+/// Which local address and interface traffic is tied to. The default is none: the kernel's routing decides.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bind {
+    /// The local address for listening and dialling.
+    pub addr: Option<IpAddr>,
+    /// The interface for everything (`SO_BINDTODEVICE`).
+    pub interface: Option<String>,
+}
+
+impl Bind {
+    /// An address if it reads as one, else the name of an interface.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        match text.parse() {
+            Ok(addr) => Self {
+                addr: Some(addr),
+                interface: None,
+            },
+            Err(_) => Self {
+                addr: None,
+                interface: Some(text.to_owned()),
+            },
+        }
+    }
+
+    fn socket(&self, family: IpAddr) -> io::Result<Socket> {
+        let domain = if family.is_ipv4() {
+            Domain::IPV4
+        } else {
+            Domain::IPV6
+        };
+        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+        if let Some(interface) = &self.interface {
+            platform::bind_device(&socket, interface)?;
+        }
+        Ok(socket)
+    }
+}
+
+/// Listens on the first free port of `ports`; port 0 lets the kernel choose. Without a bind address, on all addresses of both
+/// families, or of IPv4 alone where IPv6 is off.
+///
+/// # Errors
+/// If no port is free; the error is that of the last port tried.
+pub fn listen(bind: &Bind, ports: RangeInclusive<u16>) -> io::Result<TcpListener> {
+    let mut outcome = Err(io::ErrorKind::InvalidInput.into());
+    for port in ports {
+        outcome = match bind.addr {
+            Some(addr) => listen_at(bind, (addr, port).into()),
+            None => listen_at(bind, (Ipv6Addr::UNSPECIFIED, port).into()).or_else(|error| {
+                match error.kind() {
+                    io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => Err(error),
+                    _ => listen_at(bind, (Ipv4Addr::UNSPECIFIED, port).into()),
+                }
+            }),
+        };
+        if outcome.is_ok() {
+            break;
+        }
+    }
+    outcome
+}
+
+fn listen_at(bind: &Bind, addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = bind.socket(addr.ip())?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(!addr.ip().is_unspecified())?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Connects to a peer.
+///
+/// # Errors
+/// As the kernel says, or after `timeout`.
+pub fn dial(bind: &Bind, addr: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
+    let socket = bind.socket(addr.ip())?;
+    if let Some(local) = bind.addr.filter(|local| local.is_ipv4() == addr.is_ipv4()) {
+        socket.bind(&SocketAddr::new(local, 0).into())?;
+    }
+    socket.connect_timeout(&addr.into(), timeout)?;
+    let stream: TcpStream = socket.into();
+    // On loopback, dialling a free port of the ephemeral range can connect a socket to itself.
+    if stream.local_addr()? == stream.peer_addr()? {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    Ok(stream)
+}
+
+/// Sets what every connection between peers gets, whichever side dialled.
+///
+/// # Errors
+/// If the connection is gone already.
+pub fn tune(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    platform::limit_unsent(stream, UNSENT)
+}
+
+/// What only some systems have.
+#[cfg(target_os = "linux")]
+mod platform {
+    use std::io;
+    use std::net::TcpStream;
+
+    use socket2::{SockRef, Socket};
+
+    pub(super) fn bind_device(socket: &Socket, interface: &str) -> io::Result<()> {
+        socket.bind_device(Some(interface.as_bytes()))
+    }
+
+    pub(super) fn limit_unsent(stream: &TcpStream, bytes: u32) -> io::Result<()> {
+        SockRef::from(stream).set_tcp_notsent_lowat(bytes)
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod platform {
+    use std::io;
+    use std::net::TcpStream;
+
+    use socket2::Socket;
+
+    pub(super) fn bind_device(_: &Socket, _: &str) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(super) fn limit_unsent(_: &TcpStream, _: u32) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WAIT: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn a_taken_port_leads_to_the_next_of_the_range() {
+        let bind = Bind::parse("127.0.0.1");
+        let first = listen(&bind, 0..=0).unwrap();
+        let taken = first.local_addr().unwrap().port();
+        let error = listen(&bind, taken..=taken).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn a_dialled_connection_comes_from_the_bound_address() {
+        let listener = listen(&Bind::parse("127.0.0.1"), 0..=0).unwrap();
+        let stream = dial(
+            &Bind::parse("127.0.0.9"),
+            listener.local_addr().unwrap(),
+            WAIT,
+        )
+        .unwrap();
+        tune(&stream).unwrap();
+        let (_, from) = listener.accept().unwrap();
+        assert_eq!(from.ip(), "127.0.0.9".parse::<IpAddr>().unwrap());
+    }
+
+    #[test]
+    fn the_default_listener_takes_ipv4() {
+        let listener = listen(&Bind::default(), 0..=0).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        dial(&Bind::default(), (Ipv4Addr::LOCALHOST, port).into(), WAIT).unwrap();
+    }
+
+    #[test]
+    fn an_interface_that_does_not_exist_is_an_error() {
+        assert!(listen(&Bind::parse("no-such-if"), 0..=0).is_err());
+    }
+}
