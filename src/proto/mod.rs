@@ -1,4 +1,5 @@
 //! Floor 1, bytes ⇄ checked values, in both directions. Nothing from outside gets past here unchecked.
 
 pub mod peer;
+pub mod metainfo;
 pub mod percent;
