@@ -5,3 +5,4 @@ pub mod magnet;
 pub mod metainfo;
 pub mod percent;
 pub mod url;
+pub mod tracker;

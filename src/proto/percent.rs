@@ -28,6 +28,20 @@ pub fn decode(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// As [`decode`], for exactly `N` bytes and without a heap. `None` also if there are more or fewer.
+#[must_use]
+pub fn decode_array<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
+    let mut out = [0; N];
+    let mut rest = bytes.iter();
+    for to in &mut out {
+        *to = match *rest.next()? {
+            b'%' => (digit(*rest.next()?)? << 4) | digit(*rest.next()?)?,
+            b => b,
+        };
+    }
+    rest.next().is_none().then_some(out)
+}
+
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
 const fn digit(c: u8) -> Option<u8> {
@@ -57,6 +71,14 @@ mod tests {
     #[test]
     fn either_case_is_read_and_a_plus_is_a_plus() {
         assert_eq!(decode(b"a%2fb%2Fc+d"), Some(b"a/b/c+d".to_vec()));
+    }
+
+    #[test]
+    fn an_array_takes_exactly_its_length() {
+        assert_eq!(decode_array(b"%00a%fF"), Some([0, b'a', 0xff]));
+        assert_eq!(decode_array::<3>(b"ab"), None);
+        assert_eq!(decode_array::<3>(b"abcd"), None);
+        assert_eq!(decode_array::<1>(b"%4"), None);
     }
 
     #[test]
