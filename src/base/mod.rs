@@ -6,5 +6,6 @@ pub mod endpoint;
 pub mod filemap;
 pub mod geometry;
 pub mod id;
+pub mod json;
 pub mod sha1;
 pub mod time;

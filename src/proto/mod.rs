@@ -1,5 +1,6 @@
 //! Floor 1, bytes ⇄ checked values, in both directions. Nothing from outside gets past here unchecked.
 
+pub mod config;
 pub mod magnet;
 pub mod metainfo;
 pub mod peer;
