@@ -1,6 +1,7 @@
 //! How a payload is cut into pieces and pieces into blocks. The only place that divides.
 
 use std::fmt;
+use std::ops::Range;
 
 /// Bytes in a block, the unit of a request: 16 KiB, which is what every client asks for and serves (BEP 3).
 pub const BLOCK: u32 = 16 * 1024;
@@ -108,6 +109,17 @@ impl Geometry {
         (offset < self.total).then_some(PieceIndex(index))
     }
 
+    /// The pieces that hold at least one byte of `range` of the payload.
+    pub fn touched(&self, range: Range<u64>) -> impl Iterator<Item = PieceIndex> + use<> {
+        let last = range.end.min(self.total).checked_sub(1);
+        let last = last.filter(|&last| range.start <= last);
+        let ends = self
+            .piece_at(range.start)
+            .zip(last.and_then(|at| self.piece_at(at)));
+        ends.into_iter()
+            .flat_map(|(first, last)| (first.0..=last.0).map(PieceIndex))
+    }
+
     /// Number of blocks in `piece`.
     #[must_use]
     pub fn blocks(&self, piece: PieceIndex) -> u32 {
@@ -203,6 +215,19 @@ mod tests {
             "not on a boundary"
         );
         assert_eq!(g.block_number(block(0, 0, BLOCK - 1)), None, "cut short");
+    }
+
+    #[test]
+    fn a_range_touches_every_piece_that_has_a_byte_of_it() {
+        let g = Geometry::new(11, 3).unwrap();
+        for from in 0..14 {
+            for to in 0..14 {
+                let touched: Vec<_> = g.touched(from..to).collect();
+                let mut expected: Vec<_> = (from..to).filter_map(|at| g.piece_at(at)).collect();
+                expected.dedup();
+                assert_eq!(touched, expected, "{from}..{to}");
+            }
+        }
     }
 
     #[test]

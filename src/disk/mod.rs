@@ -1,1 +1,27 @@
 //! Floor 3, files: where payloads and their state lie, and the threads that hash them.
+//!
+//! A download, in the order of its life: [`lock`] (one run for each torrent and folder), [`state`] (what an earlier run knew),
+//! [`storage`] (the payload, opened by [`place`]), [`assess`] (what of it can be trusted), [`assembly`] (blocks on their way to being
+//! a piece, in buffers of a [`pool`]), [`hasher`] (pieces are checked, then written), and in the end [`storage::Storage::publish`].
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub mod assembly;
+pub mod assess;
+pub mod error;
+mod handles;
+pub mod hasher;
+pub mod layout;
+pub mod lock;
+pub mod place;
+pub mod pool;
+pub mod space;
+pub mod state;
+pub mod storage;
+mod sys;
+mod tree;
+
+/// The guarded value, also after a thread panicked over it: what the locks of this floor guard is never left half changed.
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -5,5 +5,6 @@ pub mod magnet;
 pub mod metainfo;
 pub mod peer;
 pub mod percent;
+pub mod resume;
 pub mod tracker;
 pub mod url;

@@ -1,0 +1,320 @@
+//! Threads that check finished pieces and write the good ones to their files, so that whoever receives never stops receiving.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use crate::base::geometry::{BLOCK, Geometry, PieceIndex};
+use crate::base::sha1::{Digest, Sha1};
+
+use super::assembly::Finished;
+use super::error::StorageError;
+use super::held;
+use super::pool::Buffer;
+use super::storage::Storage;
+
+/// Jobs that one thread takes at a time at most.
+const BATCH: usize = 16;
+
+/// Jobs that wait at most. Their blocks are in the pool's count, so this bounds how far receiving runs ahead, not memory.
+const QUEUE: usize = 64;
+
+/// Bytes of a spilled piece that are read back at a time; what each thread needs beyond the pool.
+const READ_BACK: usize = 256 << 10;
+
+/// What became of a piece.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It has the right hash, and is written to its place.
+    Good,
+    /// It has the wrong hash. Its blocks are gone.
+    Bad,
+    /// It could not be written, or read back.
+    Failed(StorageError),
+}
+
+/// Whose pieces they are: one for each torrent.
+pub struct Target {
+    storage: Arc<Storage>,
+    geometry: Geometry,
+    done: Box<Done>,
+}
+
+type Done = dyn Fn(PieceIndex, Verdict) + Send + Sync;
+
+impl Target {
+    /// Pieces go to `storage`; `done` is called for each, on a hashing thread and without any lock held, in no particular order.
+    pub fn new(
+        storage: Arc<Storage>,
+        geometry: Geometry,
+        done: impl Fn(PieceIndex, Verdict) + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            storage,
+            geometry,
+            done: Box::new(done),
+        })
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Target({})", self.storage.path().display())
+    }
+}
+
+/// A piece to be checked and written.
+#[derive(Debug)]
+pub struct Job {
+    /// Whose piece.
+    pub target: Arc<Target>,
+    /// Its blocks.
+    pub finished: Finished,
+    /// The SHA-1 that it must have.
+    pub digest: Digest,
+}
+
+/// The threads. One pool serves all torrents of a process.
+#[derive(Debug)]
+pub struct Hasher {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    /// Work has come, or the end.
+    work: Condvar,
+    /// There is room again, or the end.
+    room: Condvar,
+    threads: usize,
+    broken: Box<dyn Fn() + Send + Sync>,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    stopping: bool,
+    broken: bool,
+}
+
+/// One thread for each core, at most four: more than that outruns every disk and most networks.
+#[must_use]
+pub fn default_threads() -> usize {
+    thread::available_parallelism().map_or(1, |n| n.get().min(4))
+}
+
+impl Hasher {
+    /// Starts `threads` threads (at least one), named `hash-0` and so on.
+    ///
+    /// A panic in one of them is a bug, in here or in what a target's `done` does. Then `broken` is called on that thread, which is the
+    /// place to end the program with an error; should it return, every later [`Hasher::submit`] panics too. Nothing waits for ever.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub fn start(threads: usize, broken: impl Fn() + Send + Sync + 'static) -> io::Result<Self> {
+        let threads = threads.max(1);
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            work: Condvar::new(),
+            room: Condvar::new(),
+            threads,
+            broken: Box::new(broken),
+        });
+        let mut hasher = Self {
+            shared: Arc::clone(&shared),
+            threads: Vec::new(),
+        };
+        for n in 0..threads {
+            let shared = Arc::clone(&shared);
+            let named = thread::Builder::new().name(format!("hash-{n}"));
+            hasher.threads.push(named.spawn(move || shared.run())?);
+        }
+        Ok(hasher)
+    }
+
+    /// Queues a job; waits while 64 are queued. Not to be called with a lock held that a target's `done` takes.
+    ///
+    /// # Panics
+    /// If one of the threads panicked.
+    pub fn submit(&self, job: Job) {
+        let mut queue = held(&self.shared.queue);
+        while queue.jobs.len() >= QUEUE && !queue.broken {
+            queue = wait(&self.shared.room, queue);
+        }
+        assert!(!queue.broken, "a hashing thread panicked");
+        queue.jobs.push_back(job);
+        drop(queue);
+        self.shared.work.notify_one();
+    }
+
+    /// Finishes what is queued, then ends the threads; returns when they have ended. Dropping does the same.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Hasher {
+    fn drop(&mut self) {
+        held(&self.shared.queue).stopping = true;
+        self.shared.work.notify_all();
+        for thread in self.threads.drain(..) {
+            // A panic was reported through `broken`.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn run(&self) {
+        let alarm = Alarm(self);
+        let mut scratch = Vec::new();
+        while let Some(batch) = self.next_batch() {
+            for job in batch {
+                let piece = job.finished.piece;
+                let verdict = judge(&job, &mut scratch);
+                let target = Arc::clone(&job.target);
+                // Before the call, so that its buffers are free when the news is out.
+                drop(job);
+                (target.done)(piece, verdict);
+            }
+        }
+        drop(alarm);
+    }
+
+    /// A fair share of what waits; `None` when there is nothing and there will be nothing.
+    fn next_batch(&self) -> Option<Vec<Job>> {
+        let mut queue = held(&self.queue);
+        while queue.jobs.is_empty() {
+            if queue.stopping || queue.broken {
+                return None;
+            }
+            queue = wait(&self.work, queue);
+        }
+        let share = queue.jobs.len().div_ceil(self.threads).min(BATCH);
+        let batch = queue.jobs.drain(..share).collect();
+        drop(queue);
+        self.room.notify_all();
+        Some(batch)
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} jobs waiting", held(&self.queue).jobs.len())
+    }
+}
+
+/// Raised when a thread ends by a panic.
+struct Alarm<'a>(&'a Shared);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            held(&self.0.queue).broken = true;
+            self.0.work.notify_all();
+            self.0.room.notify_all();
+            (self.0.broken)();
+        }
+    }
+}
+
+fn wait<'a, T>(
+    condition: &Condvar,
+    guard: std::sync::MutexGuard<'a, T>,
+) -> std::sync::MutexGuard<'a, T> {
+    condition
+        .wait(guard)
+        .unwrap_or_else(PoisonError::into_inner)
+}
+
+fn judge(job: &Job, scratch: &mut Vec<u8>) -> Verdict {
+    match hash(job, scratch) {
+        Ok(digest) if digest != job.digest => Verdict::Bad,
+        Ok(_) => match write(job) {
+            Ok(()) => Verdict::Good,
+            Err(error) => Verdict::Failed(error),
+        },
+        Err(error) => Verdict::Failed(error),
+    }
+}
+
+/// The hash of a piece, whose spilled blocks are read back.
+fn hash(job: &Job, scratch: &mut Vec<u8>) -> Result<Digest, StorageError> {
+    let mut sha = Sha1::default();
+    for run in runs(&job.finished) {
+        if let Run::InMemory { blocks, .. } = run {
+            blocks.iter().flatten().for_each(|block| sha.update(block));
+            continue;
+        }
+        let (mut at, end) = run.range(job);
+        scratch.resize(READ_BACK, 0);
+        while at < end {
+            let n = usize::try_from(end - at).unwrap_or(usize::MAX);
+            let bytes = &mut scratch[..n.min(READ_BACK)];
+            job.target.storage.read_at(at, bytes)?;
+            sha.update(bytes);
+            at += bytes.len() as u64;
+        }
+    }
+    Ok(sha.finish())
+}
+
+/// Writes what is not in the file yet.
+fn write(job: &Job) -> Result<(), StorageError> {
+    for run in runs(&job.finished) {
+        if let Run::InMemory { blocks, .. } = run {
+            let parts: Vec<&[u8]> = blocks.iter().flatten().map(|b| &**b).collect();
+            job.target
+                .storage
+                .write_vectored_at(run.range(job).0, &parts)?;
+        }
+    }
+    Ok(())
+}
+
+/// Neighbouring blocks that are all in memory or all in the file.
+enum Run<'a> {
+    InMemory {
+        first: usize,
+        blocks: &'a [Option<Buffer>],
+    },
+    InFile {
+        first: usize,
+        count: usize,
+    },
+}
+
+impl Run<'_> {
+    /// Where the run begins and ends in the payload.
+    fn range(&self, job: &Job) -> (u64, u64) {
+        let (first, count) = match self {
+            Self::InMemory { first, blocks } => (*first, blocks.len()),
+            Self::InFile { first, count } => (*first, *count),
+        };
+        let (geometry, piece) = (job.target.geometry, job.finished.piece);
+        let start = geometry.piece_offset(piece);
+        let end = start + u64::from(geometry.piece_len(piece));
+        let at = |n: usize| (start + n as u64 * u64::from(BLOCK)).min(end);
+        (at(first), at(first + count))
+    }
+}
+
+fn runs(finished: &Finished) -> impl Iterator<Item = Run<'_>> {
+    let mut first = 0;
+    let chunks = finished.blocks.chunk_by(|a, b| a.is_some() == b.is_some());
+    chunks.map(move |blocks| {
+        let at = first;
+        first += blocks.len();
+        if blocks.first().is_some_and(Option::is_some) {
+            Run::InMemory { first: at, blocks }
+        } else {
+            Run::InFile {
+                first: at,
+                count: blocks.len(),
+            }
+        }
+    })
+}

@@ -1,0 +1,317 @@
+//! What a run remembers for the next one: which pieces were verified, and how the files looked then.
+//!
+//! A bencoded dictionary `{"hivebt resume": 1, "sha1": <of the state's raw bytes>, "state": {…}}`. A file that is cut short, altered or of
+//! another kind or version is an error, and nothing of it is believed.
+
+use std::fmt;
+
+use crate::base::bencode::{self, Dict, Document, Limits, Value};
+use crate::base::bitfield::Bitfield;
+use crate::base::geometry::Geometry;
+use crate::base::id::InfoHash;
+use crate::base::sha1;
+
+/// The version that is written, and the only one that is read.
+const VERSION: i64 = 1;
+
+/// A million files and a hundred million pieces fit.
+const LIMITS: Limits = Limits {
+    size: 64 << 20,
+    depth: 2,
+    nodes: 64,
+};
+
+/// Bytes of a stamp: whether there is one, length, time.
+const STAMP: usize = 17;
+
+/// How a file looked: what changes when somebody writes to it.
+///
+/// The inode is left out: some file systems (FAT, FUSE) number anew at each mount, and who copies files with their times means them to be
+/// the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Bytes.
+    pub len: u64,
+    /// When it was last written, in nanoseconds since 1970.
+    pub mtime: i64,
+}
+
+/// The state of a payload as of its last saving.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resume {
+    /// Which torrent.
+    pub info_hash: InfoHash,
+    /// How it is cut into pieces.
+    pub geometry: Geometry,
+    /// Pieces that were verified and written.
+    pub verified: Bitfield,
+    /// Those of them that had been synced to disk, and outlive a loss of power.
+    pub synced: Bitfield,
+    /// For each file how it looked; `None` for one that was not there.
+    pub stamps: Vec<Option<Stamp>>,
+    /// Whether nothing was written after the stamps were taken: the run ended in order, or the payload was finished.
+    pub clean: bool,
+    /// Names the kernel's run (`/proc/sys/kernel/random/boot_id`): another one means that unsynced writes may be lost.
+    pub boot_id: String,
+    /// Whether the payload had its own name, and not its `.part` name.
+    pub published: bool,
+    /// Bytes of payload sent to others, in all runs.
+    pub uploaded: u64,
+    /// Bytes of payload received from others, in all runs.
+    pub downloaded: u64,
+}
+
+/// Why bytes are not a state of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResumeError {
+    /// Not bencoding.
+    Bencode(bencode::Error),
+    /// Bencoding, but no state, or one with this entry missing or impossible.
+    Entry(&'static str),
+    /// Written by another version.
+    Version(i64),
+    /// The checksum does not match.
+    Checksum,
+}
+
+impl fmt::Display for ResumeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bencode(error) => error.fmt(f),
+            Self::Entry(key) => write!(f, "no usable entry `{key}`"),
+            Self::Version(n) => write!(f, "version {n}, this program knows {VERSION}"),
+            Self::Checksum => f.write_str("the checksum does not match"),
+        }
+    }
+}
+
+impl std::error::Error for ResumeError {}
+
+impl Resume {
+    /// The state as bytes of a file.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let geometry = &self.geometry;
+        let state = Value::dict([
+            (&b"boot"[..], self.boot_id.as_str().into()),
+            (b"clean", Value::Int(self.clean.into())),
+            (b"downloaded", count(self.downloaded)),
+            (b"files", pack(&self.stamps).into()),
+            (b"info_hash", (&self.info_hash.0[..]).into()),
+            (b"length", count(geometry.total())),
+            (b"piece length", geometry.piece_length().into()),
+            (b"published", Value::Int(self.published.into())),
+            (b"synced", self.synced.as_bytes().into()),
+            (b"uploaded", count(self.uploaded)),
+            (b"verified", self.verified.as_bytes().into()),
+        ])
+        .to_bytes();
+        let sum = sha1::digest(&state);
+        Value::dict([
+            (&b"hivebt resume"[..], Value::Int(VERSION)),
+            (b"sha1", (&sum[..]).into()),
+            (b"state", Value::Raw(state.into())),
+        ])
+        .to_bytes()
+    }
+
+    /// Reads what [`Resume::to_bytes`] wrote.
+    ///
+    /// # Errors
+    /// If a single bit is wrong.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ResumeError> {
+        let document = Document::parse(bytes, LIMITS).map_err(ResumeError::Bencode)?;
+        let outer = document.root().dict();
+        let outer = outer.ok_or(ResumeError::Entry("hivebt resume"))?;
+        let version = outer.get(b"hivebt resume").and_then(|v| v.int());
+        match version {
+            Some(VERSION) => {}
+            Some(other) => return Err(ResumeError::Version(other)),
+            None => return Err(ResumeError::Entry("hivebt resume")),
+        }
+        let state = outer.get(b"state").ok_or(ResumeError::Entry("state"))?;
+        let sum = outer.get(b"sha1").and_then(|v| v.bytes());
+        if sum != Some(&sha1::digest(state.raw())[..]) {
+            return Err(ResumeError::Checksum);
+        }
+        Self::read(state.dict().ok_or(ResumeError::Entry("state"))?)
+    }
+
+    fn read(state: Dict<'_>) -> Result<Self, ResumeError> {
+        let entries = Entries(state);
+        let piece_length = u32::try_from(entries.uint("piece length")?).ok();
+        let geometry = piece_length
+            .and_then(|n| Geometry::new(entries.uint("length").ok()?, n))
+            .ok_or(ResumeError::Entry("length"))?;
+        let pieces = |key| {
+            let set = Bitfield::from_wire(entries.bytes(key)?, geometry.pieces());
+            set.ok_or(ResumeError::Entry(key))
+        };
+        let resume = Self {
+            info_hash: InfoHash::from_slice(entries.bytes("info_hash")?)
+                .ok_or(ResumeError::Entry("info_hash"))?,
+            geometry,
+            verified: pieces("verified")?,
+            synced: pieces("synced")?,
+            stamps: unpack(entries.bytes("files")?).ok_or(ResumeError::Entry("files"))?,
+            clean: entries.flag("clean")?,
+            boot_id: String::from_utf8_lossy(entries.bytes("boot")?).into_owned(),
+            published: entries.flag("published")?,
+            uploaded: entries.uint("uploaded")?,
+            downloaded: entries.uint("downloaded")?,
+        };
+        if resume.verified.lacks_any_of(&resume.synced) {
+            return Err(ResumeError::Entry("synced"));
+        }
+        Ok(resume)
+    }
+}
+
+/// The entries of a state, by their keys.
+struct Entries<'d>(Dict<'d>);
+
+impl<'d> Entries<'d> {
+    fn uint(&self, key: &'static str) -> Result<u64, ResumeError> {
+        let value = self.0.get(key.as_bytes()).and_then(|v| v.uint());
+        value.ok_or(ResumeError::Entry(key))
+    }
+
+    fn bytes(&self, key: &'static str) -> Result<&'d [u8], ResumeError> {
+        let value = self.0.get(key.as_bytes()).and_then(|v| v.bytes());
+        value.ok_or(ResumeError::Entry(key))
+    }
+
+    fn flag(&self, key: &'static str) -> Result<bool, ResumeError> {
+        match self.uint(key)? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(ResumeError::Entry(key)),
+        }
+    }
+}
+
+/// Nobody moves more than 2^63 bytes.
+fn count(n: u64) -> Value<'static> {
+    Value::Int(i64::try_from(n).unwrap_or(i64::MAX))
+}
+
+fn pack(stamps: &[Option<Stamp>]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(stamps.len() * STAMP);
+    for stamp in stamps {
+        out.push(u8::from(stamp.is_some()));
+        let stamp = stamp.unwrap_or(Stamp { len: 0, mtime: 0 });
+        out.extend_from_slice(&stamp.len.to_be_bytes());
+        out.extend_from_slice(&stamp.mtime.to_be_bytes());
+    }
+    out
+}
+
+fn unpack(bytes: &[u8]) -> Option<Vec<Option<Stamp>>> {
+    let (entries, rest) = bytes.as_chunks::<STAMP>();
+    rest.is_empty()
+        .then(|| entries.iter().map(unpack_one).collect())?
+}
+
+/// The outer `None` is for bytes that are no stamp.
+fn unpack_one(entry: &[u8; STAMP]) -> Option<Option<Stamp>> {
+    let [there, rest @ ..] = entry;
+    let (halves, _) = rest.as_chunks::<8>();
+    let [len, mtime] = halves else { return None };
+    let stamp = Stamp {
+        len: u64::from_be_bytes(*len),
+        mtime: i64::from_be_bytes(*mtime),
+    };
+    match there {
+        0 => Some(None),
+        1 => Some(Some(stamp)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::geometry::PieceIndex;
+
+    fn sample() -> Resume {
+        let geometry = Geometry::new(100, 10).unwrap();
+        let mut verified = Bitfield::none(10);
+        let mut synced = Bitfield::none(10);
+        for n in [0, 3, 9] {
+            verified.set(PieceIndex(n));
+        }
+        synced.set(PieceIndex(3));
+        Resume {
+            info_hash: InfoHash([7; 20]),
+            geometry,
+            verified,
+            synced,
+            stamps: vec![None, Some(Stamp { len: 55, mtime: -1 })],
+            clean: true,
+            boot_id: "a-boot".to_owned(),
+            published: false,
+            uploaded: 1 << 40,
+            downloaded: u64::from(u32::MAX),
+        }
+    }
+
+    #[test]
+    fn a_state_is_read_as_it_was_written() {
+        let state = sample();
+        assert_eq!(Resume::parse(&state.to_bytes()), Ok(state));
+    }
+
+    #[test]
+    fn a_state_with_any_byte_changed_or_missing_is_an_error() {
+        let good = sample().to_bytes();
+        for end in 0..good.len() {
+            assert!(Resume::parse(&good[..end]).is_err(), "cut at {end}");
+        }
+        for at in 0..good.len() {
+            for byte in (0..=255).filter(|b| *b != good[at]) {
+                let mut bad = good.clone();
+                bad[at] = byte;
+                assert!(Resume::parse(&bad).is_err(), "byte {at} made {byte}");
+            }
+        }
+        assert!(Resume::parse(&[&good[..], b"\n"].concat()).is_err());
+    }
+
+    #[test]
+    fn a_state_with_a_true_checksum_but_impossible_entries_is_an_error() {
+        let good = sample().to_bytes();
+        let from = good.windows(5).position(|w| w == b"state").unwrap() + 5;
+        let inner = &good[from..good.len() - 1];
+        let wrap = |inner: &[u8]| {
+            let mut file = b"d13:hivebt resumei1e4:sha120:".to_vec();
+            file.extend(sha1::digest(inner));
+            file.extend(b"5:state");
+            file.extend(inner);
+            file.push(b'e');
+            file
+        };
+        assert_eq!(wrap(inner), good);
+        let mut refused = 0;
+        for at in 0..inner.len() {
+            for byte in 0..=255 {
+                let mut bad = inner.to_vec();
+                bad[at] = byte;
+                refused += u32::from(Resume::parse(&wrap(&bad)).is_err());
+            }
+        }
+        assert!(refused > 1000, "{refused}");
+        let empty = wrap(b"de");
+        assert_eq!(
+            Resume::parse(&empty),
+            Err(ResumeError::Entry("piece length"))
+        );
+        assert_eq!(
+            Resume::parse(b"de"),
+            Err(ResumeError::Entry("hivebt resume"))
+        );
+        assert_eq!(
+            Resume::parse(b"d13:hivebt resumei2ee"),
+            Err(ResumeError::Version(2))
+        );
+    }
+}
