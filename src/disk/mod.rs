@@ -25,3 +25,8 @@ mod tree;
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+pub mod files;
+pub mod hash;
+pub mod publish;
+pub mod scan;
