@@ -1,3 +1,4 @@
 //! Floor 2, decisions: what happens next, given what happened and when. No socket, file, thread, lock, clock, log or print.
 
 pub mod swarm;
+pub mod tracker;

@@ -1,0 +1,186 @@
+//! What the tracker keeps of a peer: 32 bytes for one at IPv4, 44 at IPv6.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::table::Keyed;
+use crate::base::id::PeerId;
+
+/// An address without its port: 4 bytes or 16.
+pub(super) trait Family: Copy {
+    /// The address.
+    fn ip(self) -> IpAddr;
+}
+
+impl Family for [u8; 4] {
+    fn ip(self) -> IpAddr {
+        self.into()
+    }
+}
+
+impl Family for [u8; 16] {
+    fn ip(self) -> IpAddr {
+        self.into()
+    }
+}
+
+/// A peer at one address.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Record<A> {
+    id: [u8; 20],
+    ip: A,
+    port: u16,
+    left: Left,
+    /// When the latest announce came, in seconds since the origin of time (34 years of them), and two flags on top.
+    seen: u32,
+}
+
+/// The peer has completed its download, and been counted for it.
+const COMPLETED: u32 = 1 << 31;
+/// The same peer also has a record of the other family.
+const DUAL: u32 = 1 << 30;
+const SECONDS: u32 = DUAL - 1;
+
+impl<A: Family> Record<A> {
+    pub(super) const fn new(id: PeerId, ip: A, port: u16, left: Left, now: u32) -> Self {
+        Self {
+            id: id.0,
+            ip,
+            port,
+            left,
+            seen: now & SECONDS,
+        }
+    }
+
+    pub(super) const fn id(&self) -> PeerId {
+        PeerId(self.id)
+    }
+
+    pub(super) const fn ip(&self) -> A {
+        self.ip
+    }
+
+    pub(super) fn addr(&self) -> SocketAddr {
+        SocketAddr::new(self.ip.ip(), self.port)
+    }
+
+    pub(super) const fn left(&self) -> Left {
+        self.left
+    }
+
+    pub(super) const fn set_left(&mut self, left: Left) {
+        self.left = left;
+    }
+
+    /// The peer announced itself again, perhaps from elsewhere. The flags stay.
+    pub(super) const fn refresh(&mut self, ip: A, port: u16, now: u32) {
+        self.ip = ip;
+        self.port = port;
+        self.seen = (self.seen & !SECONDS) | (now & SECONDS);
+    }
+
+    /// In seconds since the origin of time.
+    pub(super) const fn seen(&self) -> u32 {
+        self.seen & SECONDS
+    }
+
+    pub(super) const fn completed(&self) -> bool {
+        self.seen & COMPLETED != 0
+    }
+
+    pub(super) const fn set_completed(&mut self) {
+        self.seen |= COMPLETED;
+    }
+
+    pub(super) const fn dual(&self) -> bool {
+        self.seen & DUAL != 0
+    }
+
+    pub(super) const fn set_dual(&mut self, dual: bool) {
+        if dual {
+            self.seen |= DUAL;
+        } else {
+            self.seen &= !DUAL;
+        }
+    }
+}
+
+impl<A> Keyed for Record<A> {
+    fn key(&self) -> &[u8; 20] {
+        &self.id
+    }
+}
+
+/// How many bytes a peer still wants, to almost three digits, in two bytes: ten bits of number, above them six that say how far to shift it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Left(u16);
+
+impl Left {
+    /// The peer has not said, which makes it a leecher.
+    pub(super) const UNKNOWN: Self = Self(u16::MAX);
+
+    /// Rounds down, but never to 0: only a seeder wants nothing.
+    pub(super) fn new(left: Option<u64>) -> Self {
+        let Some(bytes) = left else {
+            return Self::UNKNOWN;
+        };
+        let shift = (64 - bytes.leading_zeros()).saturating_sub(10);
+        let mantissa = u16::try_from(bytes >> shift).unwrap_or(0x3ff);
+        Self((u16::try_from(shift).unwrap_or(0) << 10) | mantissa)
+    }
+
+    /// Whether the peer is a seeder (R37).
+    pub(super) const fn is_nothing(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The bytes; `None` if unknown.
+    pub(super) fn bytes(self) -> Option<u64> {
+        let (shift, mantissa) = (self.0 >> 10, u64::from(self.0 & 0x3ff));
+        (self != Self::UNKNOWN).then(|| mantissa << shift)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_as_small_as_it_claims() {
+        assert_eq!(size_of::<Record<[u8; 4]>>(), 32);
+        assert_eq!(size_of::<Record<[u8; 16]>>(), 44);
+    }
+
+    #[test]
+    fn bytes_left_keep_three_digits_and_only_nothing_is_nothing() {
+        for n in 0..64 {
+            for bytes in [1_u64 << n, (1 << n) + (1 << n) / 3, (1 << n) - 1] {
+                let left = Left::new(Some(bytes));
+                assert_eq!(left.is_nothing(), bytes == 0);
+                let kept = left.bytes().unwrap();
+                assert!(
+                    kept <= bytes && kept >= bytes - bytes / 512,
+                    "{bytes} {kept}"
+                );
+            }
+        }
+        assert!(!Left::new(None).is_nothing());
+        assert_eq!(Left::new(None).bytes(), None);
+        assert!(Left::new(Some(u64::MAX)).bytes().is_some());
+    }
+
+    #[test]
+    fn flags_and_seconds_do_not_disturb_each_other() {
+        let mut record = Record::new(PeerId([1; 20]), [1, 2, 3, 4], 5, Left::UNKNOWN, u32::MAX);
+        assert!(!record.completed() && !record.dual());
+        record.set_completed();
+        record.set_dual(true);
+        record.refresh([5, 6, 7, 8], 9, 77);
+        assert!(record.completed() && record.dual());
+        assert_eq!(
+            (record.seen(), record.addr()),
+            (77, "5.6.7.8:9".parse().unwrap())
+        );
+        record.set_dual(false);
+        assert!(record.completed() && !record.dual());
+    }
+}
