@@ -14,6 +14,7 @@ use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::Connector;
 use ureq::{Agent, Error};
 
+use super::tcp::Bind;
 use transport::Dial;
 
 /// Redirects that are followed for one request.
@@ -23,14 +24,14 @@ const MAX_REDIRECTS: u32 = 3;
 const MAX_HEAD: usize = 16 << 10;
 
 /// How requests are made.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// From the call to the last byte of the body, redirects included.
     pub timeout: Duration,
     /// Bytes of a body; a longer one is an error.
     pub limit: u64,
-    /// The local address to connect from; hosts of the other family are then out of reach.
-    pub bind: Option<IpAddr>,
+    /// Where to connect from; with an address, hosts of the other family are out of reach.
+    pub bind: Bind,
 }
 
 impl Default for Options {
@@ -39,7 +40,7 @@ impl Default for Options {
         Self {
             timeout: Duration::from_secs(10),
             limit: 4 << 20,
-            bind: None,
+            bind: Bind::default(),
         }
     }
 }
@@ -115,7 +116,7 @@ pub struct Client {
 impl Client {
     /// Opens nothing yet.
     #[must_use]
-    pub fn new(options: Options) -> Self {
+    pub fn new(options: &Options) -> Self {
         let config = Config::builder()
             .timeout_global(Some(options.timeout))
             .proxy(None)
@@ -127,13 +128,15 @@ impl Client {
             .max_idle_connections(2)
             .user_agent(concat!("hivebt/", env!("CARGO_PKG_VERSION")))
             .accept_encoding("")
-            .ip_family(match options.bind {
+            .ip_family(match options.bind.addr {
                 None => IpFamily::Any,
                 Some(IpAddr::V4(_)) => IpFamily::Ipv4Only,
                 Some(IpAddr::V6(_)) => IpFamily::Ipv6Only,
             })
             .build();
-        let connector = ().chain(Dial { bind: options.bind });
+        let connector = ().chain(Dial {
+            bind: options.bind.clone(),
+        });
         #[cfg(feature = "tls")]
         let connector = connector.chain(ureq::unversioned::transport::RustlsConnector::default());
         Self {
@@ -260,7 +263,7 @@ mod tests {
         .concat()
     }
 
-    fn client(options: Options) -> Client {
+    fn client(options: &Options) -> Client {
         Client::new(options)
     }
 
@@ -268,7 +271,7 @@ mod tests {
     fn a_body_comes_as_it_is_and_the_query_goes_as_it_is() {
         let (base, told) = server(vec![response(b"d\xff\0e")]);
         let url = format!("{base}/announce?a=%00%FF%2f&b=x~");
-        let body = client(Options::default()).get(&url).unwrap().success();
+        let body = client(&Options::default()).get(&url).unwrap().success();
         assert_eq!(body, Ok(b"d\xff\0e".to_vec()));
         let (_, head) = told.recv().unwrap();
         assert!(
@@ -285,7 +288,7 @@ mod tests {
         let (base, _told) = server(vec![
             b"HTTP/1.1 404 no\r\nContent-Length: 2\r\n\r\nhm".to_vec(),
         ]);
-        let response = client(Options::default()).get(&base).unwrap();
+        let response = client(&Options::default()).get(&base).unwrap();
         assert_eq!((response.status, &response.body[..]), (404, &b"hm"[..]));
         assert_eq!(response.success(), Err(HttpError::Status(404)));
     }
@@ -298,7 +301,7 @@ mod tests {
             endless,
             response(&[b'x'; 999]),
         ]);
-        let client = client(Options {
+        let client = client(&Options {
             limit: 999,
             ..Options::default()
         });
@@ -311,11 +314,14 @@ mod tests {
     fn a_redirect_is_followed_but_not_in_circles() {
         let moved = b"HTTP/1.1 302 x\r\nLocation: BASE/there\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_vec();
         let (base, told) = server(vec![moved.clone(), response(b"here")]);
-        assert_eq!(client(Options::default()).get(&base).unwrap().body, b"here");
+        assert_eq!(
+            client(&Options::default()).get(&base).unwrap().body,
+            b"here"
+        );
         assert!(told.iter().nth(1).unwrap().1.starts_with("GET /there "));
         let (base, _told) = server(vec![moved; 9]);
         assert_eq!(
-            client(Options::default()).get(&base),
+            client(&Options::default()).get(&base),
             Err(HttpError::Redirects)
         );
     }
@@ -328,7 +334,7 @@ mod tests {
             ..Options::default()
         };
         let url = format!("http://{}/", silent.local_addr().unwrap());
-        assert_eq!(client(options).get(&url), Err(HttpError::TimedOut));
+        assert_eq!(client(&options).get(&url), Err(HttpError::TimedOut));
     }
 
     #[test]
@@ -336,7 +342,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         drop(listener);
-        let error = client(Options::default()).get(&url).unwrap_err();
+        let error = client(&Options::default()).get(&url).unwrap_err();
         assert!(matches!(error, HttpError::Link(_)), "{error:?}");
     }
 
@@ -345,7 +351,7 @@ mod tests {
         let (base, _told) = server(vec![
             b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf".to_vec(),
         ]);
-        let error = client(Options::default()).get(&base).unwrap_err();
+        let error = client(&Options::default()).get(&base).unwrap_err();
         assert!(matches!(error, HttpError::Link(_)), "{error:?}");
     }
 
@@ -353,8 +359,8 @@ mod tests {
     fn a_bound_client_connects_from_its_address() {
         let (base, told) = server(vec![response(b"ok"), response(b"ok")]);
         let client = |bind: &str| {
-            let bind = Some(bind.parse().unwrap());
-            client(Options {
+            let bind = Bind::parse(bind);
+            client(&Options {
                 bind,
                 ..Options::default()
             })
@@ -368,8 +374,8 @@ mod tests {
     fn requests_under_way_are_broken_off() {
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/", silent.local_addr().unwrap());
-        for bind in [None, Some("127.0.0.1".parse().unwrap())] {
-            let client = client(Options {
+        for bind in [Bind::default(), Bind::parse("127.0.0.1")] {
+            let client = client(&Options {
                 bind,
                 timeout: Duration::from_secs(600),
                 ..Options::default()
@@ -386,7 +392,7 @@ mod tests {
 
     #[test]
     fn what_is_no_http_url_is_refused() {
-        let client = client(Options::default());
+        let client = client(&Options::default());
         for bad in [
             "",
             "udp://t:1",

@@ -2,15 +2,16 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Protocol, Socket, Type};
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, ShutdownHandle, Transport,
 };
 use ureq::{Error, Timeout};
+
+use crate::net::tcp::{self, Bind};
 
 /// The longest wait for one read or write: what the system takes as a timeout has to be finite.
 const LONGEST: Duration = Duration::from_secs(3600);
@@ -18,8 +19,8 @@ const LONGEST: Duration = Duration::from_secs(3600);
 /// Connects; refuses what needs TLS where there is none.
 #[derive(Debug)]
 pub(super) struct Dial {
-    /// The local address to connect from.
-    pub(super) bind: Option<IpAddr>,
+    /// Where to connect from.
+    pub(super) bind: Bind,
 }
 
 impl Connector<()> for Dial {
@@ -57,21 +58,12 @@ impl Dial {
                 return Err(Error::Timeout(Timeout::Connect));
             }
             let share = if n + 1 < addrs.len() { left / 2 } else { left };
-            match self.connect_one(addr, share) {
+            match tcp::dial(&self.bind, addr, share) {
                 Ok(stream) => return Ok(stream),
                 Err(e) => outcome = Err(waited(e, Timeout::Connect)),
             }
         }
         outcome
-    }
-
-    fn connect_one(&self, addr: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
-        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-        if let Some(ip) = self.bind {
-            socket.bind(&SocketAddr::new(ip, 0).into())?;
-        }
-        socket.connect_timeout(&addr.into(), timeout)?;
-        Ok(socket.into())
     }
 }
 
