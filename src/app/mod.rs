@@ -2,6 +2,9 @@
 
 pub mod args;
 pub mod config;
+pub mod create;
 pub mod failure;
+pub mod human;
 pub mod output;
 pub mod signals;
+pub mod torrent_file;

@@ -1,7 +1,10 @@
 //! The only place that prints: results to stdout, everything else to stderr. A reader that went away is no error.
 
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
+
+/// Characters in a line of progress; terminals narrower than this are rare.
+const MAX_WIDTH: usize = 100;
 
 /// A result, a line on stdout.
 pub fn result(line: impl Display) {
@@ -16,6 +19,39 @@ pub fn note(line: impl Display) {
 /// Text on stdout as it is, such as help.
 pub fn text(text: &str) {
     let _ = io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// A result that is no text, such as a torrent, on stdout.
+///
+/// # Errors
+/// If it cannot be written, for example to a full disk.
+pub fn bytes(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let written = out.write_all(bytes).and_then(|()| out.flush());
+    match written {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+/// Whether somebody watches stderr.
+#[must_use]
+pub fn is_watched() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// Replaces the last line on the terminal of stderr, which [`erase`] takes away again.
+pub fn redraw(line: &str) {
+    // A line that wraps could not be replaced.
+    let line: String = line.chars().take(MAX_WIDTH).collect();
+    let mut stderr = io::stderr().lock();
+    let _ = write!(stderr, "\r\x1b[K{line}");
+    let _ = stderr.flush();
+}
+
+/// Takes away what [`redraw`] has drawn.
+pub fn erase() {
+    redraw("");
 }
 
 fn write_line(to: &mut impl Write, line: impl Display) {

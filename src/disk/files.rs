@@ -4,9 +4,10 @@ use std::fmt;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::hash::Reader;
+use super::sys;
 use crate::base::filemap::{FileMap, Span};
 
 /// What must not change while a file is hashed.
@@ -50,7 +51,9 @@ pub struct Files {
 /// Why bytes of a file cannot be had.
 #[derive(Debug)]
 pub struct Fault {
-    /// The file.
+    /// The file, counted from 0.
+    pub file: usize,
+    /// Where it lies.
     pub path: PathBuf,
     /// What stands against it.
     pub cause: Cause,
@@ -105,7 +108,8 @@ impl Files {
     /// # Errors
     /// The first that is not.
     pub fn check_empty(&self) -> Result<(), Fault> {
-        for source in self.sources.iter().filter(|source| source.length == 0) {
+        let empty = |(_, source): &(usize, &Source)| source.length == 0;
+        for (file, source) in self.sources.iter().enumerate().filter(empty) {
             let (Some(path), Some(stamp)) = (&source.path, source.stamp) else {
                 continue;
             };
@@ -115,6 +119,7 @@ impl Files {
                 Err(error) => Cause::Io(error),
             };
             return Err(Fault {
+                file,
                 path: path.clone(),
                 cause,
             });
@@ -147,6 +152,7 @@ impl Reader for FilesReader<'_> {
             };
             self.read_span(source, path, span, these)
                 .map_err(|cause| Fault {
+                    file: span.file,
                     path: path.clone(),
                     cause,
                 })?;
@@ -159,13 +165,13 @@ impl FilesReader<'_> {
     fn read_span(
         &mut self,
         source: &Source,
-        path: &PathBuf,
+        path: &Path,
         span: Span,
         out: &mut [u8],
     ) -> Result<(), Cause> {
         let file = match self.open.take() {
             Some((number, file)) if number == span.file => file,
-            _ => File::open(path).map_err(Cause::Io)?,
+            _ => sys::open_to_read(path).map_err(Cause::Io)?,
         };
         let read = file.read_exact_at(out, span.offset);
         // Looked at after each read: a change that comes later does not matter to the bytes that we have.

@@ -3,10 +3,11 @@
 //! Threads take batches of neighbouring pieces and read each with positioned reads into a buffer of their own, a slice at a time, so
 //! memory is bounded whatever the piece length. A batch is handed to one function, which may hash its pieces side by side.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use super::held;
 use crate::base::geometry::{Geometry, PieceIndex};
 use crate::base::sha1::{Digest, Sha1};
 
@@ -150,10 +151,6 @@ impl<R: Reader> Worker<'_, R> {
         }
         Ok(hasher.finish())
     }
-}
-
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -3,18 +3,24 @@
 //! A download, in the order of its life: [`lock`] (one run for each torrent and folder), [`state`] (what an earlier run knew),
 //! [`storage`] (the payload, opened by [`place`]), [`assess`] (what of it can be trusted), [`assembly`] (blocks on their way to being
 //! a piece, in buffers of a [`pool`]), [`hasher`] (pieces are checked, then written), and in the end [`storage::Storage::publish`].
+//!
+//! A new torrent: [`scan`] (what there is to share), [`files`] and [`hash`] (its pieces; also to verify), [`publish`] (the .torrent file).
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub mod assembly;
 pub mod assess;
 pub mod error;
+pub mod files;
 mod handles;
+pub mod hash;
 pub mod hasher;
 pub mod layout;
 pub mod lock;
 pub mod place;
 pub mod pool;
+pub mod publish;
+pub mod scan;
 pub mod space;
 pub mod state;
 pub mod storage;
@@ -25,8 +31,3 @@ mod tree;
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
-pub mod files;
-pub mod hash;
-pub mod publish;
-pub mod scan;

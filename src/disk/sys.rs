@@ -73,6 +73,12 @@ pub(super) fn make_folder_at(dir: impl AsFd, name: &OsStr) -> io::Result<()> {
     }
 }
 
+/// The file at `path` for reading. Follows symbolic links: this is for what the operator named. A pipe does not make the caller wait.
+pub(super) fn open_to_read(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
+}
+
 /// The file `name` in `dir`. A symbolic link is refused; a pipe does not make the caller wait.
 pub(super) fn file_at(dir: impl AsFd, name: &OsStr, access: Access) -> io::Result<File> {
     let access = match access {

@@ -48,7 +48,7 @@ impl fmt::Display for UrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoScheme => f.write_str("a URL begins with `http://`, `https://` or `udp://`"),
-            Self::Scheme(scheme, takes) => write!(f, "the scheme `{scheme}` is not {takes}"),
+            Self::Scheme(scheme, takes) => write!(f, "`{scheme}` is no scheme of {takes}"),
             Self::Character(c) => write!(
                 f,
                 "`{}` cannot stand in a URL; percent-encode it",
@@ -69,7 +69,7 @@ impl std::error::Error for UrlError {}
 /// # Errors
 /// What is wrong with it.
 pub fn tracker(url: &str) -> Result<Target, UrlError> {
-    target(url, "one of a tracker: `http`, `https` or `udp`", true)
+    target(url, "a tracker; `http`, `https` and `udp` are", true)
 }
 
 /// Checks the URL of a web seed or of a .torrent file: `http` or `https`.
@@ -77,7 +77,7 @@ pub fn tracker(url: &str) -> Result<Target, UrlError> {
 /// # Errors
 /// What is wrong with it.
 pub fn web(url: &str) -> Result<Target, UrlError> {
-    target(url, "one that files come by: `http` or `https`", false)
+    target(url, "a server of files; `http` and `https` are", false)
 }
 
 fn target(url: &str, takes: &'static str, udp: bool) -> Result<Target, UrlError> {
@@ -193,8 +193,8 @@ mod tests {
             ("", "begins with"),
             ("localhost:8080/announce", "begins with"),
             ("http:/localhost", "begins with"),
-            ("wss://a.example", "`wss` is not one of a tracker"),
-            ("ftp://a.example", "`ftp` is not"),
+            ("wss://a.example", "`wss` is no scheme of a tracker"),
+            ("ftp://a.example", "`ftp` is no scheme"),
             ("http://", "host is missing"),
             ("http:///announce", "host is missing"),
             ("http://:8080/", "host is missing"),

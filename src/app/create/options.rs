@@ -1,0 +1,234 @@
+//! The command line of creation, and what the configuration adds to it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::make::Recipe;
+use super::target::Target;
+use super::{count, help};
+use crate::app::failure::Failure;
+use crate::app::{args, config, output};
+use crate::proto::config::{Creation, MAX_PIECE_LENGTH, MIN_PIECE_LENGTH};
+use crate::proto::url;
+
+/// What to make, and how to tell.
+#[derive(Debug)]
+pub(super) struct Options {
+    pub(super) paths: Vec<PathBuf>,
+    pub(super) recipe: Recipe,
+    pub(super) target: Target,
+    pub(super) force: bool,
+    pub(super) dry_run: bool,
+    pub(super) json: bool,
+    pub(super) quiet: bool,
+}
+
+/// The command line alone; `None` where it says nothing.
+#[derive(Default)]
+struct Line {
+    paths: Vec<PathBuf>,
+    tiers: Vec<Vec<String>>,
+    no_announce: bool,
+    web_seeds: Vec<String>,
+    piece_length: Option<u32>,
+    name: Option<OsString>,
+    private: bool,
+    source: Option<String>,
+    comment: Option<String>,
+    created_by: Option<Option<String>>,
+    date: Option<Option<i64>>,
+    follow_symlinks: bool,
+    target: Option<Target>,
+    force: bool,
+    dry_run: bool,
+    threads: Option<usize>,
+    json: bool,
+    quiet: bool,
+    config: Option<PathBuf>,
+}
+
+/// Reads command line, environment and configuration; `None` if only help or the version was asked for.
+pub(super) fn read(parser: lexopt::Parser) -> Result<Option<Options>, Failure> {
+    let Some(line) = Line::read(parser)? else {
+        return Ok(None);
+    };
+    let config = config::load(line.config.as_deref())?.torrent_creation;
+    line.complete(config).map(Some)
+}
+
+impl Line {
+    fn read(mut parser: lexopt::Parser) -> Result<Option<Self>, Failure> {
+        use lexopt::prelude::*;
+        let mut line = Self::default();
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Short('a') | Long("announce") => line.tiers.push(tier(parser.value()?)?),
+                Long("no-announce") => line.no_announce = true,
+                Short('w') | Long("web-seed") => line.web_seeds.push(web_seed(parser.value()?)?),
+                Short('l') | Long("piece-length") => {
+                    line.piece_length = Some(piece_length(parser.value()?)?);
+                }
+                Short('n') | Long("name") => line.name = Some(parser.value()?),
+                Short('p') | Long("private") => line.private = true,
+                Short('s') | Long("source") => {
+                    line.source = Some(args::text("--source", parser.value()?)?);
+                }
+                Short('c') | Long("comment") => {
+                    line.comment = Some(args::text("--comment", parser.value()?)?);
+                }
+                Long("created-by") => {
+                    line.created_by = Some(Some(args::text("--created-by", parser.value()?)?));
+                }
+                Long("no-created-by") => line.created_by = Some(None),
+                Long("date") => line.date = Some(Some(seconds("--date", parser.value()?)?)),
+                Long("no-date") => line.date = Some(None),
+                Long("follow-symlinks") => line.follow_symlinks = true,
+                Short('o') | Long("output") => {
+                    line.target = Some(Target::from_option(parser.value()?));
+                }
+                Short('f') | Long("force") => line.force = true,
+                Long("dry-run") => line.dry_run = true,
+                Short('t') | Long("threads") => {
+                    line.threads = Some(count("--threads", parser.value()?)?);
+                }
+                Long("json") => line.json = true,
+                Short('q') | Long("quiet") => line.quiet = true,
+                Long("config") => line.config = Some(parser.value()?.into()),
+                Short('h') | Long("help") => {
+                    output::text(help::CREATE);
+                    return Ok(None);
+                }
+                Short('V') | Long("version") => {
+                    output::text(help::VERSION);
+                    return Ok(None);
+                }
+                Value(path) => line.paths.push(path.into()),
+                other => return Err(other.unexpected().into()),
+            }
+        }
+        line.check()?;
+        Ok(Some(line))
+    }
+
+    /// What does not go together.
+    fn check(&self) -> Result<(), Failure> {
+        let (several, target) = (self.paths.len() > 1, self.target.as_ref());
+        if self.paths.is_empty() {
+            return Err(Failure::usage("no PATH is named"));
+        }
+        if self.no_announce && !self.tiers.is_empty() {
+            return Err(Failure::usage(
+                "`--announce` and `--no-announce` exclude each other",
+            ));
+        }
+        if several && target.is_some_and(|target| !target.takes_several()) {
+            return Err(Failure::usage(
+                "`--output` takes a folder (which exists, or with `/` at its end) when several paths are named",
+            ));
+        }
+        if several && self.name.is_some() {
+            return Err(Failure::usage("`--name` takes only one PATH"));
+        }
+        if self.json && target == Some(&Target::Stdout) {
+            return Err(Failure::usage(
+                "`--json` and `--output -` both want standard output",
+            ));
+        }
+        Ok(())
+    }
+
+    fn complete(self, config: Creation) -> Result<Options, Failure> {
+        let usual = Recipe::default();
+        let announce = if self.no_announce {
+            Vec::new()
+        } else if self.tiers.is_empty() {
+            config.announce.unwrap_or(usual.announce)
+        } else {
+            self.tiers
+        };
+        let private = self.private || config.private.unwrap_or(usual.private);
+        if private && announce.is_empty() {
+            return Err(Failure::usage(
+                "`--private` needs a tracker: peers of a private torrent come from nowhere else",
+            ));
+        }
+        let recipe = Recipe {
+            announce,
+            web_seeds: self.web_seeds,
+            piece_length: self.piece_length.or(config.piece_length),
+            name: self.name,
+            private,
+            source: self.source,
+            comment: self.comment.or(config.comment),
+            created_by: self.created_by.unwrap_or(usual.created_by),
+            creation_date: match self.date {
+                Some(date) => date,
+                None => Some(date_from_environment()?),
+            },
+            follow_symlinks: self.follow_symlinks,
+            threads: self.threads.unwrap_or(usual.threads),
+        };
+        Ok(Options {
+            paths: self.paths,
+            recipe,
+            target: self.target.unwrap_or(Target::Beside),
+            force: self.force,
+            dry_run: self.dry_run,
+            json: self.json,
+            quiet: self.quiet,
+        })
+    }
+}
+
+fn tier(value: OsString) -> Result<Vec<String>, Failure> {
+    let text = args::text("--announce", value)?;
+    let urls = text.split(',').map(str::trim).map(|url| {
+        let checked = url::tracker(url).map(|_| url.to_owned());
+        checked.map_err(|error| {
+            Failure::usage(format_args!("`--announce` does not take `{url}`: {error}"))
+        })
+    });
+    urls.collect()
+}
+
+fn web_seed(value: OsString) -> Result<String, Failure> {
+    let url = args::text("--web-seed", value)?;
+    match url::web(&url) {
+        Ok(_) => Ok(url),
+        Err(error) => Err(Failure::usage(format_args!(
+            "`--web-seed` does not take `{url}`: {error}"
+        ))),
+    }
+}
+
+fn piece_length(value: OsString) -> Result<u32, Failure> {
+    let shown = value.to_string_lossy().into_owned();
+    let size = u32::try_from(args::size("--piece-length", value)?).ok();
+    let good = |n: &u32| n.is_power_of_two() && (MIN_PIECE_LENGTH..=MAX_PIECE_LENGTH).contains(n);
+    let takes = "a power of two from 16K to 128M";
+    size.filter(good)
+        .ok_or_else(|| args::bad_value("--piece-length", shown, takes))
+}
+
+fn seconds(option: &str, value: OsString) -> Result<i64, Failure> {
+    const TAKES: &str = "seconds since 1970, a whole number";
+    let secs: i64 = args::parsed(option, value, TAKES)?;
+    if secs >= 0 {
+        Ok(secs)
+    } else {
+        Err(args::bad_value(option, secs, TAKES))
+    }
+}
+
+/// `SOURCE_DATE_EPOCH` (reproducible-builds.org), else now.
+fn date_from_environment() -> Result<i64, Failure> {
+    match std::env::var_os("SOURCE_DATE_EPOCH") {
+        Some(value) if !value.is_empty() => seconds("SOURCE_DATE_EPOCH", value),
+        _ => {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH);
+            let secs = now.map_or(0, |since| since.as_secs());
+            Ok(i64::try_from(secs).unwrap_or(0))
+        }
+    }
+}
