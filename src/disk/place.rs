@@ -1,5 +1,6 @@
 //! Where a payload lies: found, published when it is whole, taken back for repair.
 
+use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 use std::sync::PoisonError;
@@ -79,7 +80,9 @@ impl Storage {
             top: top.to_owned(),
             writable: false,
         };
-        Self::examine(Tree::open(folder)?, layout, &place)
+        let mut storage = Self::examine(Tree::open(folder)?, layout, &place)?;
+        storage.seed_only = true;
+        Ok(storage)
     }
 
     /// Looks at every file before any is opened.
@@ -152,7 +155,7 @@ impl Storage {
     /// Takes a payload that turned out incomplete back to its `.part` name, so that it can be written to and published again.
     ///
     /// # Errors
-    /// If the system refuses, or something appeared under that name meanwhile; then it stays what it was.
+    /// If the system refuses, something appeared under that name meanwhile, or it was opened for seeding; then it stays what it was.
     pub fn demote(&self) -> Result<(), StorageError> {
         if !self.is_published() {
             return Ok(());
@@ -174,18 +177,14 @@ impl Storage {
         Ok(())
     }
 
-    fn rename(
-        &self,
-        from: &std::ffi::OsStr,
-        to: &std::ffi::OsStr,
-        writable: bool,
-    ) -> Result<(), StorageError> {
+    fn rename(&self, from: &OsStr, to: &OsStr, writable: bool) -> Result<(), StorageError> {
         let mut place = self.place.write().unwrap_or_else(PoisonError::into_inner);
-        if place.top != from {
-            let text = "it was opened under another name";
-            return Err(self.tree.fail(Act::Rename, Path::new(&place.top))(
-                io::Error::other(text),
-            ));
+        if place.top == to {
+            return Ok(());
+        }
+        if self.seed_only {
+            let refused = io::Error::new(io::ErrorKind::PermissionDenied, "it is only seeded");
+            return Err(self.tree.fail(Act::Rename, Path::new(&place.top))(refused));
         }
         sys::rename_at(self.tree.root(), from, to)
             .map_err(self.tree.fail(Act::Rename, Path::new(from)))?;

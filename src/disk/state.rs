@@ -74,12 +74,27 @@ pub fn save(folder: &Path, state: &Resume) -> Result<(), StorageError> {
     let fresh = format!("{name}.new");
     let path = Path::new(STATE_FOLDER).join(&fresh);
     let tree = Tree::open(folder)?;
-    let mut file = tree.file(&path, Access::Replace)?;
-    file.write_all(&state.to_bytes())
-        .map_err(tree.fail(Act::Write, &path))?;
-    file.sync_all().map_err(tree.fail(Act::Sync, &path))?;
-    let replaced = replace(&tree, &fresh, &name);
-    replaced.map_err(tree.fail(Act::Rename, &path))
+    let written = write(&tree, &path, &state.to_bytes()).and_then(|()| {
+        let replaced = replace(&tree, &fresh, &name);
+        replaced.map_err(tree.fail(Act::Rename, &path))
+    });
+    if written.is_err() {
+        // Half a state is worth nothing, and on a full disk it would be in the way.
+        tidy(&tree, &fresh);
+    }
+    written
+}
+
+fn write(tree: &Tree, path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
+    let mut file = tree.file(path, Access::Replace)?;
+    file.write_all(bytes).map_err(tree.fail(Act::Write, path))?;
+    file.sync_all().map_err(tree.fail(Act::Sync, path))
+}
+
+fn tidy(tree: &Tree, name: &str) {
+    if let Ok(folder) = tree.folder(Path::new(STATE_FOLDER), false) {
+        let _ = sys::remove_file_at(&*folder, name.as_ref());
+    }
 }
 
 fn replace(tree: &Tree, from: &str, to: &str) -> io::Result<()> {

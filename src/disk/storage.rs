@@ -40,6 +40,8 @@ pub struct Storage {
     /// Read-locked while a file is opened, so that no name changes meanwhile.
     pub(super) place: RwLock<Place>,
     pub(super) handles: Handles,
+    /// Whether it was opened for seeding, and is never renamed or written to.
+    pub(super) seed_only: bool,
     /// For each file [`UNSYNCED`] and [`UNSTAMPED`].
     marks: Vec<AtomicU8>,
     stamps: Mutex<Vec<Option<Stamp>>>,
@@ -68,6 +70,7 @@ impl Storage {
             layout,
             place: RwLock::new(place),
             handles: Handles::default(),
+            seed_only: false,
             stamps: Mutex::new(stamps),
         })
     }
@@ -131,7 +134,7 @@ impl Storage {
             }
             _ => error,
         })
-        .map_err(StorageError::new(Act::Read, self.file_path(span.file)))
+        .map_err(|error| StorageError::new(Act::Read, self.file_path(span.file))(error))
     }
 
     /// Writes `parts`, such as the blocks of a piece, one after the other at `offset` of the payload. Makes files that are not there yet.
@@ -157,7 +160,7 @@ impl Storage {
         let written = source.write(&handle, span.offset, span.len);
         // After the write, so that whoever clears the mark before he syncs has this write in what he syncs.
         self.marks[span.file].fetch_or(UNSYNCED | UNSTAMPED, Ordering::AcqRel);
-        written.map_err(StorageError::new(Act::Write, self.file_path(span.file)))
+        written.map_err(|error| StorageError::new(Act::Write, self.file_path(span.file))(error))
     }
 
     /// Makes durable what was written since the last call. Up to 64 files are synced one by one with the folders that lead to them;
@@ -305,23 +308,17 @@ impl Storage {
 
     /// The open file; made if it is not there and `making`.
     pub(super) fn handle(&self, file: usize, making: bool) -> Result<Arc<File>, StorageError> {
-        if let Some(handle) = self.handles.get(file) {
-            return Ok(handle);
-        }
         let place = self.place();
-        let rel = self.relative(&place, file);
         let access = match (place.writable, making) {
             (false, false) => Access::Read,
             (true, false) => Access::Write,
             (true, true) => Access::Create,
-            (false, true) => {
-                let refused = io::Error::new(
-                    io::ErrorKind::PermissionDenied,
-                    "a finished payload is never written to",
-                );
-                return Err(self.tree.fail(Act::Write, &rel)(refused));
-            }
+            (false, true) => return Err(self.refuse_to_write(&place, file)),
         };
+        if let Some(handle) = self.handles.get(file) {
+            return Ok(handle);
+        }
+        let rel = self.relative(&place, file);
         let opened = self.tree.file(&rel, access).or_else(|error| {
             if !is_out_of_handles(&error.source) {
                 return Err(error);
@@ -332,6 +329,12 @@ impl Storage {
         self.make_fit(&opened, file, place.writable)
             .map_err(self.tree.fail(Act::Write, &rel))?;
         Ok(self.handles.put(file, opened))
+    }
+
+    fn refuse_to_write(&self, place: &Place, file: usize) -> StorageError {
+        let text = "a finished payload is never written to";
+        let error = io::Error::new(io::ErrorKind::PermissionDenied, text);
+        self.tree.fail(Act::Write, &self.relative(place, file))(error)
     }
 
     /// Sees that what was opened is a regular file, no longer than it should be; one that is downloaded gets its full length.
