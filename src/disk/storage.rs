@@ -169,7 +169,8 @@ impl Storage {
     /// To record what is durable: copy the set of verified pieces, sync, record the copy.
     ///
     /// # Errors
-    /// If the system refuses; the next call tries the same files again.
+    /// If the system refuses; the next call tries the same files again. Where data is written behind (NFS), this is how a full disk
+    /// shows: what was written since the last good sync may be lost, so record no more than was synced then.
     pub fn sync(&self) -> Result<(), StorageError> {
         let files = self.take_marked(UNSYNCED);
         let synced = self.sync_files(&files);

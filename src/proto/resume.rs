@@ -49,7 +49,8 @@ pub struct Resume {
     pub synced: Bitfield,
     /// For each file how it looked; `None` for one that was not there.
     pub stamps: Vec<Option<Stamp>>,
-    /// Whether nothing was written after the stamps were taken: the run ended in order, or the payload was finished.
+    /// Whether nothing was written after the stamps were taken: the run ended in order, or the payload was finished. A run that goes on
+    /// must save an unclean state before its first write, or after a kill its own writes look like somebody else's.
     pub clean: bool,
     /// Names the kernel's run (`/proc/sys/kernel/random/boot_id`): another one means that unsynced writes may be lost.
     pub boot_id: String,
