@@ -258,6 +258,6 @@ mod tests {
         }
         assert_eq!((done, assembly.partial(), pool.used()), (peers, 0, 0));
         assert!(spilled > 0);
-        assert_eq!(size_of::<State>(), 24, "as the pool's bound says");
+        assert_eq!(size_of::<State>(), 32, "as the pool's bound says");
     }
 }
