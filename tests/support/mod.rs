@@ -6,4 +6,5 @@
     reason = "every test is a crate of its own and uses only some of this"
 )]
 
+pub mod create;
 pub mod tempdir;

@@ -26,6 +26,18 @@ impl TempDir {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// `name` inside.
+    pub fn join(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Makes the folder `name` inside, with its parents.
+    pub fn folder(&self, name: impl AsRef<Path>) -> PathBuf {
+        let path = self.join(name);
+        fs::create_dir_all(&path).expect("a folder inside the test's folder");
+        path
+    }
 }
 
 impl Drop for TempDir {
