@@ -1,4 +1,5 @@
 //! Floor 2, decisions: what happens next, given what happened and when. No socket, file, thread, lock, clock, log or print.
 
+pub mod rate;
 pub mod swarm;
 pub mod tracker;

@@ -122,6 +122,8 @@ pub enum Close {
     Silent,
     /// It was found to be of no use and another peer waits for its place.
     Useless,
+    /// We stop.
+    Stopping,
 }
 
 /// What becomes of a block that has arrived.
@@ -146,6 +148,8 @@ pub struct Config {
     pub sequential: bool,
     /// Bytes of complete pieces that may wait for their hash; beyond this, fewer blocks are asked for.
     pub max_unverified: u64,
+    /// While we are the only seed, show each piece to one peer at a time. Off: behave as an ordinary seed from the start.
+    pub assign: bool,
 }
 
 impl Default for Config {
@@ -157,6 +161,7 @@ impl Default for Config {
             request_timeout: Duration::from_secs(30),
             sequential: false,
             max_unverified: 64 << 20,
+            assign: true,
         }
     }
 }

@@ -1,3 +1,292 @@
 //! One torrent's swarm as we see it: who has what, whom to ask for which block, whom to serve.
+//!
+//! [`Swarm`] is told what happened ([`event::Event`]) and says what to do ([`event::Action`]). It keeps no clock: time comes with every
+//! call, and [`Swarm::deadline`] says when it wants to be called even if nothing happens.
+//!
+//! | file | decides |
+//! | --- | --- |
+//! | `connect` | who may connect, who has to go, who lies |
+//! | `roster` | whom to dial, and when again |
+//! | `download`, `picker`, `partial`, `rarity`, `pipeline` | which block to ask whom for, and how many at once |
+//! | `upload`, `choker` | whom to serve, and which block next |
+//! | `assign` | what the only seed shows to whom |
+//! | `stats` | what the operator sees |
 
+mod assign;
+mod choker;
+mod connect;
+mod download;
 pub mod event;
+mod partial;
+mod peer;
+mod picker;
+mod pipeline;
+mod rarity;
+mod roster;
+mod stats;
+mod upload;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::base::bitfield::Bitfield;
+use crate::base::geometry::{Geometry, PieceIndex};
+use crate::base::id::PeerId;
+use crate::base::time::Time;
+use crate::core::rate::Meter;
+use crate::proto::peer::extended::{ExtendedHandshake, HANDSHAKE_ID};
+use crate::proto::peer::message::Message;
+
+use assign::Assigner;
+use choker::Choker;
+use event::{Action, Close, Config, Event, PeerKey};
+use peer::{Peer, Traffic};
+use picker::Picker;
+use roster::Roster;
+
+pub use partial::MAX_ASKED;
+pub use upload::MAX_QUEUE;
+
+/// Something is said to each peer at least this often; two minutes of silence end a connection (BEP 3).
+const KEEP_ALIVE: Duration = Duration::from_secs(100);
+/// A peer that says nothing for this long is gone.
+const SILENCE: Duration = Duration::from_secs(150);
+/// Ticks are never closer together than this.
+const LEAST_TICK: Duration = Duration::from_millis(1);
+
+/// The swarm of one torrent.
+#[derive(Debug)]
+pub struct Swarm {
+    config: Config,
+    us: PeerId,
+    geometry: Geometry,
+    have: Bitfield,
+    rng: fastrand::Rng,
+    peers: BTreeMap<PeerKey, Peer>,
+    roster: Roster,
+    picker: Picker,
+    choker: Choker,
+    assigner: Assigner,
+    /// Peers that wait to be served.
+    waiting: usize,
+    /// Requests were held back because too much is unverified.
+    throttled: bool,
+    /// The last peers that went, for pieces that turn out bad when their senders are gone.
+    former: VecDeque<(PeerKey, SocketAddr, PeerId)>,
+    up: Traffic,
+    down: Traffic,
+    wasted: u64,
+    /// Bytes a second sent within the last moments, for decisions.
+    uplink: Meter,
+    wake: Option<Time>,
+    closed: bool,
+}
+
+impl Swarm {
+    /// A swarm with no peers yet. `have`: pieces verified already; `wanted`: pieces to fetch, `None` for all.
+    ///
+    /// The same `seed` and the same events at the same times lead to the same actions.
+    #[must_use]
+    pub fn new(
+        config: Config,
+        us: PeerId,
+        geometry: Geometry,
+        have: Bitfield,
+        wanted: Option<&Bitfield>,
+        seed: u64,
+        now: Time,
+    ) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        Self {
+            us,
+            geometry,
+            peers: BTreeMap::new(),
+            roster: Roster::default(),
+            picker: Picker::new(geometry, &have, wanted, config.sequential),
+            choker: Choker::new(config.upload_slots, now),
+            assigner: Assigner::new(geometry, config.assign && have.is_full(), &mut rng, now),
+            waiting: 0,
+            throttled: false,
+            former: VecDeque::new(),
+            up: Traffic::new(),
+            down: Traffic::new(),
+            wasted: 0,
+            uplink: Meter::new(Duration::from_millis(200)),
+            wake: None,
+            closed: false,
+            rng,
+            have,
+            config,
+        }
+    }
+
+    /// Takes in what happened at `now`, and appends to `out` what is to be done, in this order.
+    ///
+    /// Events about connections that the swarm has closed, or never heard of, change nothing.
+    pub fn handle(&mut self, now: Time, event: Event<'_>, out: &mut Vec<Action>) {
+        match event {
+            Event::Connected {
+                peer,
+                id,
+                addr,
+                outgoing,
+                fast,
+            } => {
+                self.connected(
+                    now,
+                    peer,
+                    Peer::new(id, addr, outgoing, fast, self.geometry.pieces(), now),
+                    out,
+                );
+            }
+            Event::DialFailed { addr } => self.roster.failed(now, addr, &mut self.rng),
+            Event::Disconnected { peer } => self.remove(now, peer, out),
+            Event::Message { peer, message } => self.message(now, peer, message, out),
+            Event::Verified { piece, good } => self.verified(now, piece, good, out),
+            Event::Discovered { addrs, source } => {
+                for &addr in addrs {
+                    self.roster.discovered(now, addr, source, &mut self.rng);
+                }
+            }
+            Event::Tick => {
+                if self.wake.is_some_and(|wake| now >= wake) {
+                    self.sweep(now, out);
+                }
+            }
+        }
+        self.dial(now, out);
+    }
+
+    /// When [`Event::Tick`] is due; ask again after every call.
+    #[must_use]
+    pub const fn deadline(&self) -> Option<Time> {
+        self.wake
+    }
+
+    /// Pieces that are verified.
+    #[must_use]
+    pub const fn have(&self) -> &Bitfield {
+        &self.have
+    }
+
+    /// Whether every wanted piece is verified.
+    #[must_use]
+    pub const fn is_complete(&self) -> bool {
+        self.picker.is_done()
+    }
+
+    /// Changes the number of peers served at once; `None` lets it tune itself.
+    pub fn set_upload_slots(&mut self, slots: Option<usize>) {
+        self.choker.fix(slots);
+    }
+
+    /// Changes the number of connections allowed. Those there are stay.
+    pub fn set_max_peers(&mut self, max: usize) {
+        self.config.max_peers = max;
+    }
+
+    /// Closes every connection and opens no more.
+    pub fn shutdown(&mut self, now: Time, out: &mut Vec<Action>) {
+        self.closed = true;
+        let keys: Vec<_> = self.peers.keys().copied().collect();
+        for key in keys {
+            self.close(now, key, Close::Stopping, out);
+        }
+    }
+
+    fn message(&mut self, now: Time, key: PeerKey, message: Message<'_>, out: &mut Vec<Action>) {
+        let Some(peer) = self.peers.get_mut(&key) else {
+            return;
+        };
+        peer.heard = now;
+        match message {
+            Message::Choke => self.choked(now, key, out),
+            Message::Unchoke => self.unchoked(now, key, out),
+            Message::Interested => self.interest(now, key, true, out),
+            Message::NotInterested => self.interest(now, key, false, out),
+            Message::Have(piece) => self.announced(now, key, piece, out),
+            Message::Bitfield(set) => self.introduced(now, key, set, out),
+            Message::HaveAll if peer.fast => {
+                self.introduced(now, key, Bitfield::all(self.geometry.pieces()), out);
+            }
+            Message::HaveNone if peer.fast => {
+                self.introduced(now, key, Bitfield::none(self.geometry.pieces()), out);
+            }
+            Message::HaveAll | Message::HaveNone | Message::Reject(_) if !peer.fast => {
+                self.close(now, key, Close::Protocol, out);
+            }
+            Message::Request(block) => self.requested(now, key, block, out),
+            Message::Cancel(block) => self.cancelled(now, key, block, out),
+            Message::Reject(block) => self.rejected(now, key, block, out),
+            Message::Extended {
+                id: HANDSHAKE_ID,
+                payload,
+            } => {
+                if let Some(handshake) = ExtendedHandshake::decode(&payload) {
+                    self.extended(now, key, &handshake, out);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Puts a message into a peer's outbox.
+    fn say(&mut self, now: Time, key: PeerKey, message: Message<'static>, out: &mut Vec<Action>) {
+        if let Some(peer) = self.peers.get_mut(&key) {
+            peer.spoke = now;
+            out.push(Action::Send { peer: key, message });
+        }
+    }
+
+    fn say_to_all(&mut self, now: Time, message: &Message<'static>, out: &mut Vec<Action>) {
+        for (&peer, state) in &mut self.peers {
+            state.spoke = now;
+            out.push(Action::Send {
+                peer,
+                message: message.clone(),
+            });
+        }
+    }
+
+    /// Everything that comes with time. Looks at every peer, and sets the next deadline.
+    fn sweep(&mut self, now: Time, out: &mut Vec<Action>) {
+        self.wake = None;
+        self.roster.expire(now, &mut self.rng);
+        let keys: Vec<_> = self.peers.keys().copied().collect();
+        for key in keys {
+            self.check_pulse(now, key, out);
+            self.check_overdue(now, key, out);
+        }
+        self.check_assigned(now, out);
+        self.adapt_slots(now);
+        self.review_slots(now, out);
+    }
+
+    fn check_pulse(&mut self, now: Time, key: PeerKey, out: &mut Vec<Action>) {
+        let Some(peer) = self.peers.get(&key) else {
+            return;
+        };
+        if now.since(peer.heard) >= SILENCE {
+            return self.close(now, key, Close::Silent, out);
+        }
+        if now.since(peer.spoke) >= KEEP_ALIVE {
+            self.say(now, key, Message::KeepAlive, out);
+        }
+        if let Some(peer) = self.peers.get(&key) {
+            let due = (peer.heard + SILENCE).min(peer.spoke + KEEP_ALIVE);
+            self.wake_by(now, due);
+        }
+    }
+
+    /// Makes the next deadline no later than `at`.
+    fn wake_by(&mut self, now: Time, at: Time) {
+        let at = at.max(now + LEAST_TICK);
+        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+    }
+
+    /// Whether `key` is connected and has `piece`.
+    fn has(&self, key: PeerKey, piece: PieceIndex) -> bool {
+        self.peers.get(&key).is_some_and(|p| p.have.has(piece))
+    }
+}

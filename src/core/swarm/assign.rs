@@ -1,0 +1,204 @@
+//! The only seed of a swarm does not let everybody ask for anything: it shows each piece to one peer, and leaves the rest to them.
+//!
+//! Peers that choose for themselves ask an only seed for the same pieces at the same time, and the swarm's time is the number of copies
+//! that its link sends. So the seed says at first that it has nothing, and then announces (`have`) one piece here, another there. Any
+//! client understands that (BEP 16 is the same idea); unlike there, the next piece is shown without waiting for the last one to spread.
+//! Once every piece has been shown, this ends, and peers are told of whatever they still lack.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::base::geometry::{BLOCK, Geometry, PieceIndex};
+use crate::base::time::Time;
+
+use super::event::PeerKey;
+
+/// Pieces shown and not sent, in all.
+const PIECES_AHEAD: u64 = 3;
+/// The same as a span of what the uplink carries: on a fast link more pieces are under way.
+const SPAN_AHEAD: Duration = Duration::from_millis(80);
+/// A peer with no more blocks than this shown and not sent may be shown another piece.
+const BLOCKS_LEFT: u64 = 4;
+/// The same as a span of the peer's rate.
+const SPAN_LEFT: Duration = Duration::from_millis(8);
+/// Pieces shown beyond [`PIECES_AHEAD`] because the peers that have some are slow.
+const MOST_EXTRA: u64 = 16;
+/// A piece that was sent whole and that its peer has not announced after this many times the time it took is shown to another.
+const PATIENCE: u32 = 8;
+/// But not before this.
+const LEAST_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A piece shown to a peer and not yet sent to it whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Assignment {
+    pub(super) piece: PieceIndex,
+    /// Bytes of it that have not been sent.
+    pub(super) unsent: u64,
+}
+
+/// A piece that was shown and that nobody has announced yet.
+#[derive(Clone, Copy, Debug)]
+struct Shown {
+    to: PeerKey,
+    at: Time,
+}
+
+/// What an only seed has shown to whom.
+#[derive(Clone, Debug)]
+pub(super) struct Assigner {
+    geometry: Geometry,
+    active: bool,
+    /// Pieces nobody was shown, in no order.
+    unshown: Vec<PieceIndex>,
+    /// Pieces shown that nobody has announced.
+    pending: BTreeMap<PieceIndex, Shown>,
+    /// The same by time.
+    oldest: BTreeSet<(Time, PieceIndex)>,
+    /// Bytes shown and not sent.
+    unsent: u64,
+    extra: u64,
+    extra_at: Time,
+}
+
+impl Assigner {
+    /// Active if we have everything.
+    pub(super) fn new(
+        geometry: Geometry,
+        active: bool,
+        rng: &mut fastrand::Rng,
+        now: Time,
+    ) -> Self {
+        let mut unshown = Vec::new();
+        if active {
+            unshown.extend(geometry.all());
+            rng.shuffle(&mut unshown);
+        }
+        Self {
+            geometry,
+            active: !unshown.is_empty(),
+            unshown,
+            pending: BTreeMap::new(),
+            oldest: BTreeSet::new(),
+            unsent: 0,
+            extra: 0,
+            extra_at: now,
+        }
+    }
+
+    /// Whether pieces are still shown one by one.
+    pub(super) const fn is_active(&self) -> bool {
+        self.active
+    }
+
+    /// Stops for good: there is another seed, or everything has been shown.
+    pub(super) fn retire(&mut self) {
+        self.active = false;
+        self.unshown = Vec::new();
+        self.pending.clear();
+        self.oldest.clear();
+    }
+
+    /// Whether another piece should be shown, given that the uplink carries `rate` bytes a second.
+    pub(super) fn wants_more(&self, rate: f64) -> bool {
+        let piece = u64::from(self.geometry.piece_length());
+        let ahead = (piece * PIECES_AHEAD).max(span(rate, SPAN_AHEAD)) + piece * self.extra;
+        self.active && self.unsent < ahead
+    }
+
+    /// Whether a peer that has `unsent` bytes coming, at `rate` bytes a second and over `delay`, may be shown another piece.
+    pub(super) fn has_room(unsent: u64, rate: f64, delay: Duration) -> bool {
+        let least = BLOCKS_LEFT * u64::from(BLOCK);
+        unsent <= least.max(span(rate, SPAN_LEFT + delay * 2))
+    }
+
+    /// The next piece to show, one for which `is_rare` holds: nobody has it. `None` once there are none left; then it is time to
+    /// [`Assigner::retire`].
+    pub(super) fn next(&mut self, is_rare: impl Fn(PieceIndex) -> bool) -> Option<PieceIndex> {
+        while let Some(piece) = self.unshown.pop() {
+            if is_rare(piece) {
+                return Some(piece);
+            }
+        }
+        None
+    }
+
+    /// `piece` has been shown to `to`.
+    pub(super) fn shown(&mut self, now: Time, piece: PieceIndex, to: PeerKey) -> Assignment {
+        let unsent = u64::from(self.geometry.piece_len(piece));
+        self.pending.insert(piece, Shown { to, at: now });
+        self.oldest.insert((now, piece));
+        self.unsent += unsent;
+        Assignment { piece, unsent }
+    }
+
+    /// `bytes` of an assignment have been sent, or will never be.
+    pub(super) fn sent(&mut self, bytes: u64) {
+        self.unsent = self.unsent.saturating_sub(bytes);
+    }
+
+    /// Somebody has announced `piece`. Returns whom it was shown to, if that was still open.
+    pub(super) fn announced(&mut self, piece: PieceIndex) -> Option<PeerKey> {
+        let shown = self.pending.remove(&piece)?;
+        self.oldest.remove(&(shown.at, piece));
+        Some(shown.to)
+    }
+
+    /// `peer` is gone: what it was shown and did not announce has to be shown again.
+    pub(super) fn gone(&mut self, peer: PeerKey) {
+        let theirs: Vec<_> = self
+            .pending
+            .iter()
+            .filter(|(_, s)| s.to == peer)
+            .map(|(p, _)| *p)
+            .collect();
+        for piece in theirs {
+            self.again(piece);
+        }
+    }
+
+    /// Shows again what was shown long ago and has not been announced, at `rate` bytes a second of uplink. Returns what had been shown to
+    /// whom.
+    pub(super) fn review(&mut self, now: Time, rate: f64) -> Vec<(PieceIndex, PeerKey)> {
+        let patience = self.patience(rate);
+        let old = self
+            .oldest
+            .iter()
+            .take_while(|(at, _)| now >= *at + patience);
+        let old: Vec<_> = old.map(|&(_, piece)| piece).collect();
+        old.into_iter()
+            .filter_map(|piece| Some((piece, self.again(piece)?)))
+            .collect()
+    }
+
+    /// The uplink idles though pieces are shown: their peers are slow. One more, but not again before `pause` has passed.
+    pub(super) fn blocked(&mut self, now: Time, pause: Duration) {
+        if self.extra < MOST_EXTRA && now.since(self.extra_at) >= pause {
+            self.extra += 1;
+            self.extra_at = now;
+        }
+    }
+
+    /// The uplink is busy.
+    pub(super) fn unblocked(&mut self) {
+        self.extra = self.extra.saturating_sub(1);
+    }
+
+    fn again(&mut self, piece: PieceIndex) -> Option<PeerKey> {
+        let to = self.announced(piece);
+        if self.active {
+            self.unshown.push(piece);
+        }
+        to
+    }
+
+    fn patience(&self, rate: f64) -> Duration {
+        let ahead = f64::from(self.geometry.piece_length()) * 4.0;
+        let expected = Duration::try_from_secs_f64(ahead / rate.max(1.0)).unwrap_or(LEAST_PATIENCE);
+        (expected * PATIENCE).clamp(LEAST_PATIENCE, LEAST_PATIENCE * 12)
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn span(rate: f64, time: Duration) -> u64 {
+    (rate * time.as_secs_f64()) as u64
+}

@@ -1,0 +1,344 @@
+//! Who may connect, what they say of themselves, and who has to go.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::base::bitfield::Bitfield;
+use crate::base::geometry::PieceIndex;
+use crate::base::time::Time;
+use crate::proto::peer::extended::ExtendedHandshake;
+use crate::proto::peer::message::Message;
+
+use super::Swarm;
+use super::event::{Action, Close, PeerKey, Source};
+use super::peer::Peer;
+
+/// A peer that neither side has wanted anything from for this long makes room for another.
+const USELESS: Duration = Duration::from_secs(60);
+/// A peer that has everything is not dialled again for this long once we have, too.
+const REST: Duration = Duration::from_secs(600);
+/// The only source of a piece is banned no longer than this.
+const SOLE_SOURCE_BAN: Duration = Duration::from_secs(60);
+/// Peers remembered after they went.
+const MAX_FORMER: usize = 256;
+
+impl Swarm {
+    /// A connection is up. Either it is closed again at once, or the peer is told what we have.
+    pub(super) fn connected(&mut self, now: Time, key: PeerKey, peer: Peer, out: &mut Vec<Action>) {
+        if let Some(addr) = peer.listen {
+            self.roster.connected(now, addr, Source::Tracker);
+        }
+        if let Err(reason) = self.admit(now, &peer, out) {
+            self.refused(now, &peer, reason);
+            out.push(Action::Close { peer: key, reason });
+            return;
+        }
+        self.peers.insert(key, peer);
+        self.wake_by(now, now + super::KEEP_ALIVE);
+        self.introduce_ourselves(now, key, out);
+        if self.assigner.is_active() {
+            self.unchoke(now, key, false, out);
+            self.assign(now, out);
+        }
+    }
+
+    fn admit(&mut self, now: Time, peer: &Peer, out: &mut Vec<Action>) -> Result<(), Close> {
+        if self.closed {
+            return Err(Close::Stopping);
+        }
+        if peer.id == self.us {
+            return Err(Close::Ourselves);
+        }
+        if self.roster.is_banned(now, peer.addr.ip(), peer.id) {
+            return Err(Close::BadData);
+        }
+        let twin = self.peers.iter().find(|(_, p)| p.id == peer.id);
+        if let Some((&twin, old)) = twin {
+            if !self.replaces(peer, old) {
+                return Err(Close::Duplicate);
+            }
+            self.close(now, twin, Close::Duplicate, out);
+        }
+        if self.peers.len() >= self.config.max_peers {
+            let useless = self.useless(now).ok_or(Close::Full)?;
+            self.close(now, useless, Close::Useless, out);
+        }
+        Ok(())
+    }
+
+    /// Of two connections with the same peer, both sides keep the one that the lower peer id has dialled. If the same side has dialled
+    /// both, the older stays: otherwise anybody who knows a peer's id could push it out.
+    fn replaces(&self, new: &Peer, old: &Peer) -> bool {
+        let we_are_lower = self.us < new.id;
+        new.outgoing != old.outgoing
+            && new.outgoing == we_are_lower
+            && new.addr.ip() == old.addr.ip()
+    }
+
+    fn refused(&mut self, now: Time, peer: &Peer, reason: Close) {
+        let Some(addr) = peer.listen else {
+            return;
+        };
+        match reason {
+            Close::Ourselves => self.roster.never(addr),
+            // The address stays connected as long as the other connection does.
+            Close::Duplicate => self.learn_address(now, peer, addr),
+            _ => self.roster.lost(now, addr, &mut self.rng),
+        }
+    }
+
+    fn learn_address(&mut self, now: Time, peer: &Peer, addr: SocketAddr) {
+        match self.peers.values_mut().find(|p| p.id == peer.id) {
+            Some(twin) if twin.listen.is_none() => twin.listen = Some(addr),
+            Some(twin) if twin.listen == Some(addr) => {}
+            // A second address of the same peer.
+            _ => self.roster.rest(now, addr, REST, &mut self.rng),
+        }
+    }
+
+    fn useless(&self, now: Time) -> Option<PeerKey> {
+        let idle = self.peers.iter().filter(|(_, p)| {
+            !p.am_interested && !p.peer_interested && now.since(p.since) >= USELESS
+        });
+        idle.min_by_key(|(_, p)| p.heard).map(|(&key, _)| key)
+    }
+
+    fn introduce_ourselves(&mut self, now: Time, key: PeerKey, out: &mut Vec<Action>) {
+        let Some(peer) = self.peers.get_mut(&key) else {
+            return;
+        };
+        let fast = peer.fast;
+        let secret = self.assigner.is_active();
+        peer.shown = secret.then(|| Bitfield::none(self.have.len()));
+        if secret || self.have.ones() == 0 {
+            if fast {
+                self.say(now, key, Message::HaveNone, out);
+            }
+        } else if fast && self.have.is_full() {
+            self.say(now, key, Message::HaveAll, out);
+        } else {
+            self.say(now, key, Message::Bitfield(self.have.clone()), out);
+        }
+    }
+
+    /// The peer has said what it has.
+    pub(super) fn introduced(
+        &mut self,
+        now: Time,
+        key: PeerKey,
+        set: Bitfield,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(peer) = self.peers.get_mut(&key) else {
+            return;
+        };
+        if peer.introduced {
+            return self.close(now, key, Close::Protocol, out);
+        }
+        peer.introduced = true;
+        peer.uncounted = set.is_full();
+        peer.useful = self.picker.useful(&set);
+        peer.have = set;
+        if !peer.uncounted {
+            peer.have.iter().for_each(|piece| self.picker.gained(piece));
+        }
+        if peer.is_seed() {
+            return self.met_seed(now, key, out);
+        }
+        self.show_interest(now, key, out);
+    }
+
+    /// The peer has one more piece.
+    pub(super) fn announced(
+        &mut self,
+        now: Time,
+        key: PeerKey,
+        piece: PieceIndex,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(peer) = self.peers.get_mut(&key) else {
+            return;
+        };
+        peer.introduced = true;
+        if !peer.have.set(piece) {
+            return;
+        }
+        self.picker.gained(piece);
+        self.assignment_done(now, key, piece, out);
+        let Some(peer) = self.peers.get_mut(&key) else {
+            return;
+        };
+        if self.picker.lacks(piece) {
+            peer.useful += 1;
+            peer.download.dry = 0;
+        }
+        if peer.is_seed() && self.is_complete() {
+            return self.close(now, key, Close::BothComplete, out);
+        }
+        self.show_interest(now, key, out);
+        self.fill(now, key, out);
+    }
+
+    /// A peer has had everything from the start: we are not the only seed.
+    fn met_seed(&mut self, now: Time, key: PeerKey, out: &mut Vec<Action>) {
+        if self.assigner.is_active() {
+            self.reveal_all(now, out);
+        }
+        if self.is_complete() {
+            self.close(now, key, Close::BothComplete, out);
+        } else {
+            self.show_interest(now, key, out);
+        }
+    }
+
+    /// The peer's extension handshake (BEP 10).
+    pub(super) fn extended(
+        &mut self,
+        now: Time,
+        key: PeerKey,
+        said: &ExtendedHandshake,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(peer) = self.peers.get_mut(&key) else {
+            return;
+        };
+        if let Some(reqq) = said.request_queue {
+            peer.download.pipeline.set_reqq(reqq);
+        }
+        peer.upload_only = said.upload_only;
+        if let (Some(port), None) = (said.listen_port, peer.listen) {
+            let addr = SocketAddr::new(peer.addr.ip(), port);
+            peer.listen = Some(addr);
+            self.roster.connected(now, addr, Source::Gossip);
+        }
+        // Another only seed keeps its pieces to itself as we do, but says that it wants none.
+        let hides = said.upload_only && self.peers.get(&key).is_some_and(|p| p.have.ones() == 0);
+        if hides && self.assigner.is_active() {
+            self.reveal_all(now, out);
+        }
+    }
+
+    /// Tells the peer whether it has anything for us, if that has changed.
+    pub(super) fn show_interest(&mut self, now: Time, key: PeerKey, out: &mut Vec<Action>) {
+        let Some(peer) = self.peers.get_mut(&key) else {
+            return;
+        };
+        let interested = peer.useful > 0;
+        if interested != peer.am_interested {
+            peer.am_interested = interested;
+            let message = if interested {
+                Message::Interested
+            } else {
+                Message::NotInterested
+            };
+            self.say(now, key, message, out);
+        }
+    }
+
+    /// We have everything that we want: connections to seeds are of no use any more.
+    pub(super) fn part_from_seeds(&mut self, now: Time, out: &mut Vec<Action>) {
+        let seeds: Vec<_> = self
+            .peers
+            .iter()
+            .filter(|(_, p)| p.is_seed())
+            .map(|(&k, _)| k)
+            .collect();
+        for key in seeds {
+            self.close(now, key, Close::BothComplete, out);
+        }
+    }
+
+    /// `piece` was bad, and `key` alone has sent it: it is banned, for good unless nobody else has the piece.
+    pub(super) fn convict(
+        &mut self,
+        now: Time,
+        key: PeerKey,
+        piece: PieceIndex,
+        out: &mut Vec<Action>,
+    ) {
+        let others = self.peers.keys().any(|&k| k != key && self.has(k, piece));
+        let until = if others {
+            Time::from_micros(u64::MAX)
+        } else {
+            now + SOLE_SOURCE_BAN
+        };
+        let present = self.peers.get(&key).map(|p| (p.addr, p.listen, p.id));
+        let past = || {
+            self.former
+                .iter()
+                .find(|f| f.0 == key)
+                .map(|f| (f.1, Some(f.1), f.2))
+        };
+        let Some((addr, listen, id)) = present.or_else(past) else {
+            return;
+        };
+        self.roster.ban(addr.ip(), id, until);
+        self.close(now, key, Close::BadData, out);
+        match listen {
+            Some(listen) if others => self.roster.never(listen),
+            Some(listen) => self
+                .roster
+                .rest(now, listen, SOLE_SOURCE_BAN, &mut self.rng),
+            None => {}
+        }
+    }
+
+    /// Ends a connection. The peer is forgotten at once.
+    pub(super) fn close(&mut self, now: Time, key: PeerKey, reason: Close, out: &mut Vec<Action>) {
+        let Some(listen) = self.peers.get(&key).map(|p| p.listen) else {
+            return;
+        };
+        out.push(Action::Close { peer: key, reason });
+        self.remove(now, key, out);
+        if let (Close::BothComplete | Close::Useless | Close::Protocol, Some(addr)) =
+            (reason, listen)
+        {
+            self.roster.rest(now, addr, REST, &mut self.rng);
+        }
+    }
+
+    /// The connection has ended.
+    pub(super) fn remove(&mut self, now: Time, key: PeerKey, out: &mut Vec<Action>) {
+        let Some(peer) = self.peers.remove(&key) else {
+            return;
+        };
+        self.waiting -= usize::from(peer.waits());
+        if let Some(addr) = peer.listen {
+            self.roster.lost(now, addr, &mut self.rng);
+        }
+        if self.former.len() >= MAX_FORMER {
+            self.former.pop_front();
+        }
+        self.former
+            .push_back((key, peer.listen.unwrap_or(peer.addr), peer.id));
+        if !peer.uncounted {
+            peer.have.iter().for_each(|piece| self.picker.lost(piece));
+        }
+        for asked in &peer.download.owed {
+            self.picker.free(asked.piece, asked.n, key);
+        }
+        self.wasted += self.picker.release(key);
+        for assignment in &peer.upload.assigned {
+            self.assigner.sent(assignment.unsent);
+        }
+        self.assigner.gone(key);
+        self.fill_all(now, out);
+        self.assign(now, out);
+        self.review_slots(now, out);
+    }
+
+    /// Dials as long as there is room.
+    pub(super) fn dial(&mut self, now: Time, out: &mut Vec<Action>) {
+        while !self.closed && self.peers.len() + self.roster.dialling() < self.config.max_peers {
+            let Some(addr) = self.roster.next(now) else {
+                break;
+            };
+            out.push(Action::Dial(addr));
+            self.wake_by(now, now + USELESS);
+        }
+        let room = !self.closed && self.peers.len() < self.config.max_peers;
+        if let (true, Some(at)) = (room, self.roster.deadline()) {
+            self.wake_by(now, at);
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! What we know of one connected peer.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use crate::base::bitfield::Bitfield;
+use crate::base::geometry::{Block, PieceIndex};
+use crate::base::id::PeerId;
+use crate::base::time::Time;
+use crate::core::rate::Meter;
+
+use super::assign::Assignment;
+use super::pipeline::Pipeline;
+
+/// A block that we asked a peer for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) piece: PieceIndex,
+    /// Which block of the piece.
+    pub(super) n: u32,
+    /// When.
+    pub(super) at: Time,
+    /// Nothing else was owed then.
+    pub(super) alone: bool,
+}
+
+/// Bytes in one direction.
+#[derive(Clone, Debug)]
+pub(super) struct Traffic {
+    pub(super) total: u64,
+    pub(super) meter: Meter,
+}
+
+impl Traffic {
+    pub(super) fn new() -> Self {
+        Self {
+            total: 0,
+            meter: Meter::new(Meter::SHOWN),
+        }
+    }
+
+    pub(super) fn add(&mut self, now: Time, bytes: u64) {
+        self.total += bytes;
+        self.meter.add(now, bytes);
+    }
+}
+
+/// What a peer has done towards being dropped.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Faults {
+    /// Blocks that nobody asked for.
+    pub(super) strays: u32,
+    /// Blocks that may still come though we do not wait for them any more: cancelled, overdue or choked.
+    pub(super) excused: u32,
+    /// Requests that it had no right to, since it was last unchoked.
+    pub(super) refused: u32,
+}
+
+/// Our side of the upload to a peer.
+#[derive(Clone, Debug)]
+pub(super) struct Upload {
+    /// What it asked for and we have not sent, oldest first.
+    pub(super) queue: VecDeque<Block>,
+    pub(super) traffic: Traffic,
+    /// When its turn began, while we serve it.
+    pub(super) turn_began: Time,
+    /// Blocks sent in this turn.
+    pub(super) turn_blocks: u32,
+    /// Since when it has asked for nothing, in this turn.
+    pub(super) idle_since: Option<Time>,
+    /// Since when it has been waiting for a turn.
+    pub(super) waiting_since: Time,
+    /// Its turn is the optimistic one.
+    pub(super) optimistic: bool,
+    /// What an origin has shown to it and not yet sent.
+    pub(super) assigned: Vec<Assignment>,
+    pub(super) last_assigned: Option<Time>,
+}
+
+/// Our side of the download from a peer.
+#[derive(Clone, Debug)]
+pub(super) struct Download {
+    /// What it owes us, oldest first.
+    pub(super) owed: VecDeque<Asked>,
+    pub(super) pipeline: Pipeline,
+    pub(super) traffic: Traffic,
+    /// When its last block came; at first, when the connection began.
+    pub(super) last_block: Time,
+    /// It let a request go overdue and has sent nothing since.
+    pub(super) snubbed: bool,
+    /// It took part in a bad piece and has not sent a good one alone since.
+    pub(super) on_trial: bool,
+    /// The picker's epoch in which it had nothing for us; 0 if it may have.
+    pub(super) dry: u64,
+}
+
+/// One connected peer.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    pub(super) id: PeerId,
+    pub(super) addr: SocketAddr,
+    /// Where it listens, as far as we know.
+    pub(super) listen: Option<SocketAddr>,
+    pub(super) outgoing: bool,
+    /// Both sides speak BEP 6.
+    pub(super) fast: bool,
+    pub(super) since: Time,
+    /// Its last message.
+    pub(super) heard: Time,
+    /// Our last message to it.
+    pub(super) spoke: Time,
+
+    /// What it has.
+    pub(super) have: Bitfield,
+    /// It had everything when it came: its pieces are not counted one by one.
+    pub(super) uncounted: bool,
+    /// It has said what it has: a second bitfield would break the protocol.
+    pub(super) introduced: bool,
+    /// It wants no pieces (BEP 21).
+    pub(super) upload_only: bool,
+    /// Pieces that it has, and we want and lack.
+    pub(super) useful: u32,
+    /// The pieces that it knows we have, while we keep others to ourselves; `None` if it knows of all.
+    pub(super) shown: Option<Bitfield>,
+    /// After so many more pieces of its own it is told of more of ours.
+    pub(super) reveal_in: u32,
+
+    pub(super) am_choking: bool,
+    pub(super) am_interested: bool,
+    pub(super) peer_choking: bool,
+    pub(super) peer_interested: bool,
+
+    pub(super) upload: Upload,
+    pub(super) download: Download,
+    pub(super) faults: Faults,
+}
+
+impl Peer {
+    /// A peer that has just connected: choked and not interested on both sides, with nothing (BEP 3).
+    pub(super) fn new(
+        id: PeerId,
+        addr: SocketAddr,
+        outgoing: bool,
+        fast: bool,
+        pieces: u32,
+        now: Time,
+    ) -> Self {
+        Self {
+            id,
+            addr,
+            listen: outgoing.then_some(addr),
+            outgoing,
+            fast,
+            since: now,
+            heard: now,
+            spoke: now,
+            have: Bitfield::none(pieces),
+            uncounted: false,
+            introduced: false,
+            upload_only: false,
+            useful: 0,
+            shown: None,
+            reveal_in: 0,
+            am_choking: true,
+            am_interested: false,
+            peer_choking: true,
+            peer_interested: false,
+            upload: Upload {
+                queue: VecDeque::new(),
+                traffic: Traffic::new(),
+                turn_began: now,
+                turn_blocks: 0,
+                idle_since: None,
+                waiting_since: now,
+                optimistic: false,
+                assigned: Vec::new(),
+                last_assigned: None,
+            },
+            download: Download {
+                owed: VecDeque::new(),
+                pipeline: Pipeline::new(),
+                traffic: Traffic::new(),
+                last_block: now,
+                snubbed: false,
+                on_trial: false,
+                dry: 0,
+            },
+            faults: Faults::default(),
+        }
+    }
+
+    /// Whether it has every piece.
+    pub(super) fn is_seed(&self) -> bool {
+        self.have.is_full()
+    }
+
+    /// Whether it waits for us to serve it.
+    pub(super) const fn waits(&self) -> bool {
+        self.am_choking && self.peer_interested
+    }
+
+    /// Takes a block out of what it owes. `None` if it does not owe it.
+    pub(super) fn settle(&mut self, piece: PieceIndex, n: u32) -> Option<Asked> {
+        let at = self
+            .download
+            .owed
+            .iter()
+            .position(|a| (a.piece, a.n) == (piece, n))?;
+        self.download.owed.remove(at)
+    }
+}

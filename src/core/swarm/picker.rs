@@ -1,0 +1,514 @@
+//! Which block to ask a peer for: partial pieces first, then the rarest piece (R84), and in the end game a block that another peer owes (R85).
+//!
+//! A wanted piece is in one of four states:
+//!
+//! ```text
+//! open ──asked for──▶ partial ──all blocks here──▶ unverified ──good──▶ had
+//!  ▲                     │                             │
+//!  └──nothing asked, ────┘◀────────────bad─────────────┘
+//!     nothing here
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::base::bitfield::Bitfield;
+use crate::base::geometry::{Block, Geometry, PieceIndex};
+
+use super::event::PeerKey;
+use super::partial::{Arrival, Partial};
+use super::rarity::Rarity;
+
+/// The peer that a block is picked for.
+#[derive(Clone, Copy)]
+pub(super) struct Asker<'a> {
+    /// Which.
+    pub(super) key: PeerKey,
+    /// What it has.
+    pub(super) have: &'a Bitfield,
+    /// It took part in a bad piece: it gets pieces of its own until one shows whether it lies.
+    pub(super) on_trial: bool,
+}
+
+/// What the arrival of a block means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Landed {
+    /// Of no use.
+    Useless,
+    /// Wanted. `also` owe it too and need not send it; `whole`: it was the last one of its piece.
+    Wanted {
+        also: [Option<PeerKey>; 2],
+        whole: bool,
+    },
+}
+
+/// What we lack, and what is on its way.
+#[derive(Clone, Debug)]
+pub(super) struct Picker {
+    geometry: Geometry,
+    sequential: bool,
+    /// Wanted pieces that are not verified yet.
+    lacking: Bitfield,
+    /// Bytes in them.
+    left: u64,
+    rarity: Rarity,
+    partials: BTreeMap<PieceIndex, Partial>,
+    /// The partial pieces that have missing blocks.
+    unfinished: BTreeSet<PieceIndex>,
+    /// Whole pieces whose hash is awaited, and who sent their blocks.
+    unverified: BTreeMap<PieceIndex, BTreeSet<PeerKey>>,
+    unverified_bytes: u64,
+    /// Changes whenever blocks become available that were not before.
+    epoch: u64,
+}
+
+impl Picker {
+    /// Wants every piece in `wanted` that is not in `have`.
+    pub(super) fn new(
+        geometry: Geometry,
+        have: &Bitfield,
+        wanted: Option<&Bitfield>,
+        sequential: bool,
+    ) -> Self {
+        let pieces = geometry.pieces();
+        let mut picker = Self {
+            geometry,
+            sequential,
+            lacking: Bitfield::none(pieces),
+            left: 0,
+            rarity: Rarity::new(pieces),
+            partials: BTreeMap::new(),
+            unfinished: BTreeSet::new(),
+            unverified: BTreeMap::new(),
+            unverified_bytes: 0,
+            epoch: 1,
+        };
+        for piece in geometry.all() {
+            if !have.has(piece) && wanted.is_none_or(|w| w.has(piece)) {
+                picker.lacking.set(piece);
+                picker.left += u64::from(geometry.piece_len(piece));
+                picker.rarity.insert(piece);
+            }
+        }
+        picker
+    }
+
+    /// Whether `piece` is wanted and not verified yet.
+    pub(super) fn lacks(&self, piece: PieceIndex) -> bool {
+        self.lacking.has(piece)
+    }
+
+    /// Number of pieces in `have` that we want and do not have.
+    pub(super) fn useful(&self, have: &Bitfield) -> u32 {
+        let both = self.lacking.as_bytes().iter().zip(have.as_bytes());
+        both.map(|(a, b)| (a & b).count_ones()).sum()
+    }
+
+    /// Whether every wanted piece is verified.
+    pub(super) const fn is_done(&self) -> bool {
+        self.lacking.ones() == 0
+    }
+
+    /// Bytes in wanted pieces that are not verified.
+    pub(super) const fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// Bytes of whole pieces whose hash is awaited.
+    pub(super) const fn unverified_bytes(&self) -> u64 {
+        self.unverified_bytes
+    }
+
+    /// A number that changes whenever there may be blocks to ask for that there were not before.
+    pub(super) const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// How many peers have which piece.
+    pub(super) const fn rarity(&self) -> &Rarity {
+        &self.rarity
+    }
+
+    /// One more peer has `piece`.
+    pub(super) fn gained(&mut self, piece: PieceIndex) {
+        self.rarity.gained(piece);
+    }
+
+    /// One peer less has `piece`.
+    pub(super) fn lost(&mut self, piece: PieceIndex) {
+        self.rarity.lost(piece);
+    }
+
+    /// A block to ask `asker` for: of a partial piece, else of a new one. It counts as asked for.
+    pub(super) fn pick(&mut self, asker: Asker<'_>, rng: &mut fastrand::Rng) -> Option<Block> {
+        let piece = match self.best_unfinished(asker) {
+            Some(piece) => piece,
+            None => self.begin(asker, rng)?,
+        };
+        let partial = self.partials.get_mut(&piece)?;
+        let n = partial.ask(asker.key);
+        if partial.missing() == 0 {
+            self.unfinished.remove(&piece);
+        }
+        n.map(|n| self.geometry.block(piece, n))
+    }
+
+    /// In the end game, when nothing is missing that has not been asked for: a block that one other peer owes and `take` approves of.
+    pub(super) fn pick_again(
+        &mut self,
+        asker: Asker<'_>,
+        mut take: impl FnMut(PeerKey) -> bool,
+    ) -> Option<Block> {
+        if asker.on_trial || !self.in_end_game() {
+            return None;
+        }
+        self.partials.iter_mut().find_map(|(&piece, partial)| {
+            let eligible = partial.only().is_none() && asker.have.has(piece);
+            let n = eligible.then(|| partial.ask_again(asker.key, &mut take))??;
+            Some(self.geometry.block(piece, n))
+        })
+    }
+
+    /// Whether every missing block has been asked for, pieces reserved for a peer on trial apart.
+    pub(super) fn in_end_game(&self) -> bool {
+        let reserved = |piece| {
+            self.partials
+                .get(piece)
+                .is_some_and(|p: &Partial| p.only().is_some())
+        };
+        self.rarity.open().ones() == 0 && self.unfinished.iter().all(reserved)
+    }
+
+    /// `peer` will not send this block after all: it chokes us, is too late, or is gone.
+    pub(super) fn free(&mut self, piece: PieceIndex, n: u32, peer: PeerKey) {
+        let Some(partial) = self.partials.get_mut(&piece) else {
+            return;
+        };
+        if partial.free(n, peer) {
+            self.epoch += 1;
+            self.unfinished.insert(piece);
+            if partial.is_untouched() {
+                self.reopen(piece);
+            }
+        }
+    }
+
+    /// Gives up the pieces reserved for `peer`, which is gone or too slow, so that others can fetch them whole. Call [`Picker::free`] for
+    /// what it owed first. Returns the bytes thrown away.
+    pub(super) fn release(&mut self, peer: PeerKey) -> u64 {
+        let reserved = |(&piece, partial): (&PieceIndex, &Partial)| {
+            (partial.only() == Some(peer)).then(|| (piece, partial.here()))
+        };
+        let pieces: Vec<_> = self.partials.iter().filter_map(reserved).collect();
+        let blocks: u64 = pieces.iter().map(|(_, here)| u64::from(*here)).sum();
+        pieces.iter().for_each(|(piece, _)| self.reopen(*piece));
+        blocks * u64::from(crate::base::geometry::BLOCK)
+    }
+
+    /// Block `n` of `piece` has come from `peer`.
+    pub(super) fn arrive(&mut self, piece: PieceIndex, n: u32, peer: PeerKey) -> Landed {
+        let Some(partial) = self.partials.get_mut(&piece).filter(|p| p.open_to(peer)) else {
+            return Landed::Useless;
+        };
+        let Arrival::Fresh { also } = partial.arrive(n, peer) else {
+            return Landed::Useless;
+        };
+        if partial.missing() == 0 {
+            self.unfinished.remove(&piece);
+        }
+        let whole = partial.is_whole();
+        if whole {
+            let from = partial.contributors();
+            self.partials.remove(&piece);
+            self.unverified.insert(piece, from);
+            self.unverified_bytes += u64::from(self.geometry.piece_len(piece));
+        }
+        Landed::Wanted { also, whole }
+    }
+
+    /// The hash of `piece` has been compared. Returns who sent its blocks; `None` if nobody awaited it.
+    pub(super) fn verified(&mut self, piece: PieceIndex, good: bool) -> Option<BTreeSet<PeerKey>> {
+        let from = self.unverified.remove(&piece)?;
+        let len = u64::from(self.geometry.piece_len(piece));
+        self.unverified_bytes -= len;
+        if good {
+            self.lacking.clear(piece);
+            self.left -= len;
+        } else {
+            self.epoch += 1;
+            self.rarity.insert(piece);
+        }
+        Some(from)
+    }
+
+    fn best_unfinished(&self, asker: Asker<'_>) -> Option<PieceIndex> {
+        let usable = self.unfinished.iter().filter_map(|&piece| {
+            let partial = self.partials.get(&piece)?;
+            let mine = partial.only() == Some(asker.key);
+            let fits = if asker.on_trial {
+                mine
+            } else {
+                partial.open_to(asker.key)
+            };
+            (fits && asker.have.has(piece)).then_some((partial.missing(), piece))
+        });
+        let best = if self.sequential {
+            usable.min_by_key(|&(_, piece)| piece)
+        } else {
+            usable.min()
+        };
+        best.map(|(_, piece)| piece)
+    }
+
+    fn begin(&mut self, asker: Asker<'_>, rng: &mut fastrand::Rng) -> Option<PieceIndex> {
+        let piece = if self.sequential {
+            self.rarity.first(asker.have)
+        } else {
+            self.rarity.rarest(asker.have, rng)
+        }?;
+        self.rarity.remove(piece);
+        let only = asker.on_trial.then_some(asker.key);
+        let partial = Partial::new(self.geometry.blocks(piece), only);
+        self.partials.insert(piece, partial);
+        self.unfinished.insert(piece);
+        Some(piece)
+    }
+
+    fn reopen(&mut self, piece: PieceIndex) {
+        self.partials.remove(&piece);
+        self.unfinished.remove(&piece);
+        self.rarity.insert(piece);
+        self.epoch += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::geometry::BLOCK;
+
+    const A: PeerKey = PeerKey(1);
+    const B: PeerKey = PeerKey(2);
+    const C: PeerKey = PeerKey(3);
+
+    /// A set drawn as text: `x` has the piece, anything else not.
+    fn set(drawn: &str) -> Bitfield {
+        let mut set = Bitfield::none(u32::try_from(drawn.len()).unwrap());
+        for (n, _) in drawn.match_indices('x') {
+            set.set(PieceIndex(u32::try_from(n).unwrap()));
+        }
+        set
+    }
+
+    /// Pieces of two blocks; `peers` are counted, all of them connected from the start.
+    fn picker(have: &str, peers: &[&str]) -> (Picker, fastrand::Rng) {
+        let total = u64::from(BLOCK) * 2 * have.len() as u64;
+        let geometry = Geometry::new(total, 2 * BLOCK).unwrap();
+        let mut picker = Picker::new(geometry, &set(have), None, false);
+        for peer in peers {
+            set(peer).iter().for_each(|p| picker.gained(p));
+        }
+        (picker, fastrand::Rng::with_seed(7))
+    }
+
+    fn asker(key: PeerKey, have: &Bitfield) -> Asker<'_> {
+        Asker {
+            key,
+            have,
+            on_trial: false,
+        }
+    }
+
+    fn pick(
+        picker: &mut Picker,
+        key: PeerKey,
+        have: &str,
+        rng: &mut fastrand::Rng,
+    ) -> Option<(u32, u32)> {
+        let block = picker.pick(asker(key, &set(have)), rng)?;
+        Some((block.piece.0, block.begin / BLOCK))
+    }
+
+    /// All that `key` can be asked for, drawn as text: a digit per piece, how many of its blocks.
+    fn pick_all(picker: &mut Picker, key: PeerKey, have: &str, rng: &mut fastrand::Rng) -> String {
+        let mut counts = vec![0; have.len()];
+        while let Some((piece, _)) = pick(picker, key, have, rng) {
+            counts[piece as usize] += 1;
+        }
+        counts
+            .iter()
+            .map(|n| char::from_digit(*n, 10).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn only_what_we_lack_and_the_peer_has_is_asked_for() {
+        for (have, peer, asked) in [
+            ("....", "xxxx", "2222"),
+            ("x..x", "xxxx", "0220"),
+            ("x..x", "xx..", "0200"),
+            ("xxxx", "xxxx", "0000"),
+            ("....", "....", "0000"),
+        ] {
+            let (mut picker, mut rng) = picker(have, &[peer]);
+            assert_eq!(
+                pick_all(&mut picker, A, peer, &mut rng),
+                asked,
+                "{have} {peer}"
+            );
+            assert_eq!(
+                pick_all(&mut picker, B, peer, &mut rng),
+                "0000",
+                "asked for twice"
+            );
+        }
+    }
+
+    #[test]
+    fn the_rarest_piece_comes_first() {
+        for (have, peers, first) in [
+            ("....", ["xxxx", "xx.x", "xxxx"], 2),
+            ("....", ["xxxx", ".xxx", "..xx"], 0),
+            ("x...", ["xxxx", "..xx", "..xx"], 1),
+        ] {
+            let (mut picker, mut rng) = picker(have, &peers);
+            assert_eq!(
+                pick(&mut picker, A, peers[0], &mut rng),
+                Some((first, 0)),
+                "{have}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_partial_piece_is_finished_before_a_new_one_is_begun() {
+        let (mut picker, mut rng) = picker("........", &["xxxxxxxx"]);
+        let (piece, _) = pick(&mut picker, A, "xxxxxxxx", &mut rng).unwrap();
+        assert_eq!(pick(&mut picker, B, "xxxxxxxx", &mut rng), Some((piece, 1)));
+        let other = pick(&mut picker, B, "xxxxxxxx", &mut rng).unwrap();
+        assert!(other.0 != piece && other.1 == 0);
+    }
+
+    #[test]
+    fn in_sequence_pieces_come_in_their_order() {
+        let geometry = Geometry::new(u64::from(BLOCK) * 6, 2 * BLOCK).unwrap();
+        let mut picker = Picker::new(geometry, &Bitfield::none(3), None, true);
+        let mut rng = fastrand::Rng::with_seed(1);
+        let order: Vec<_> = std::iter::from_fn(|| pick(&mut picker, A, "xxx", &mut rng)).collect();
+        assert_eq!(order, [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1)]);
+    }
+
+    #[test]
+    fn pieces_that_are_not_wanted_are_never_asked_for() {
+        let geometry = Geometry::new(u64::from(BLOCK) * 8, 2 * BLOCK).unwrap();
+        let mut picker = Picker::new(geometry, &set("x..."), Some(&set("xx.x")), false);
+        let mut rng = fastrand::Rng::with_seed(1);
+        assert_eq!(picker.left(), u64::from(BLOCK) * 4);
+        assert_eq!(pick_all(&mut picker, A, "xxxx", &mut rng), "0202");
+    }
+
+    #[test]
+    fn the_end_game_starts_when_every_block_is_asked_for_and_doubles_each_once() {
+        let (mut picker, mut rng) = picker("...", &["xxx"]);
+        let all = set("xxx");
+        for _ in 0..5 {
+            pick(&mut picker, A, "xxx", &mut rng);
+            assert!(picker.pick_again(asker(B, &all), |_| true).is_none());
+        }
+        pick(&mut picker, A, "xxx", &mut rng);
+        let again = |p: &mut Picker, key| {
+            std::iter::from_fn(|| p.pick_again(asker(key, &all), |_| true)).count()
+        };
+        assert_eq!(again(&mut picker, B), 6);
+        assert_eq!(again(&mut picker, C), 0);
+    }
+
+    #[test]
+    fn a_bad_piece_names_its_senders_and_is_fetched_again() {
+        let (mut picker, mut rng) = picker("x.", &["xx"]);
+        pick(&mut picker, A, "xx", &mut rng);
+        pick(&mut picker, B, "xx", &mut rng);
+        let piece = PieceIndex(1);
+        picker.arrive(piece, 0, A);
+        let last = picker.arrive(piece, 1, B);
+        assert_eq!(
+            last,
+            Landed::Wanted {
+                also: [None, None],
+                whole: true
+            }
+        );
+        assert_eq!(picker.unverified_bytes(), u64::from(2 * BLOCK));
+        assert_eq!(picker.verified(piece, false), Some(BTreeSet::from([A, B])));
+        assert_eq!(pick_all(&mut picker, C, "xx", &mut rng), "02");
+    }
+
+    #[test]
+    fn a_peer_on_trial_gets_pieces_of_its_own_and_they_are_fetched_again_when_it_goes() {
+        let (mut picker, mut rng) = picker("..", &["xx"]);
+        let all = set("xx");
+        let trial = Asker {
+            on_trial: true,
+            ..asker(A, &all)
+        };
+        let mine = picker.pick(trial, &mut rng).unwrap();
+        assert_eq!(
+            pick_all(&mut picker, B, "xx", &mut rng)
+                .matches('2')
+                .count(),
+            1
+        );
+        picker.arrive(mine.piece, 0, A);
+        assert_eq!(picker.arrive(mine.piece, 1, B), Landed::Useless);
+        assert_eq!(picker.release(A), u64::from(BLOCK));
+        assert_eq!(
+            pick_all(&mut picker, B, "xx", &mut rng)
+                .matches('2')
+                .count(),
+            1
+        );
+    }
+
+    #[test]
+    fn two_hundred_thousand_pieces_cost_no_more_a_piece_than_a_few_thousand() {
+        let work = |pieces: u32| {
+            let geometry = Geometry::new(u64::from(pieces) * u64::from(BLOCK), BLOCK).unwrap();
+            let mut picker = Picker::new(geometry, &Bitfield::none(pieces), None, false);
+            let mut rng = fastrand::Rng::with_seed(3);
+            // A peer with everything, one with every tenth piece, and one with a hundred.
+            let mut sets = [
+                Bitfield::all(pieces),
+                Bitfield::none(pieces),
+                Bitfield::none(pieces),
+            ];
+            for piece in geometry.all() {
+                if piece.0 % 10 == 0 {
+                    sets[1].set(piece);
+                }
+                if piece.0 % (pieces / 100) == 0 {
+                    sets[2].set(piece);
+                }
+            }
+            sets.iter()
+                .for_each(|s| s.iter().for_each(|p| picker.gained(p)));
+            // Whoever has nothing more is not looked at again, as in the swarm (see `epoch`).
+            let mut asked: Vec<_> = sets.iter().zip([A, B, C]).collect();
+            while !asked.is_empty() {
+                asked.retain(|(have, key)| {
+                    let block = picker.pick(asker(*key, have), &mut rng);
+                    if let Some(block) = block {
+                        picker.arrive(block.piece, 0, *key);
+                        picker.verified(block.piece, true);
+                    }
+                    block.is_some()
+                });
+            }
+            assert!(picker.is_done());
+            picker.rarity.probes() / u64::from(pieces)
+        };
+        let (few, many) = (work(4000), work(200_000));
+        assert!(
+            many <= few.max(8) * 20,
+            "{few} looks a piece grew to {many}"
+        );
+    }
+}

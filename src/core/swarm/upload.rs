@@ -1,0 +1,391 @@
+//! What others ask us for, and what they get.
+
+use std::time::Duration;
+
+use crate::base::geometry::{Block, PieceIndex};
+use crate::base::time::Time;
+use crate::proto::peer::message::Message;
+
+use super::Swarm;
+use super::assign::Assigner;
+use super::choker::{self, turn_ends};
+use super::event::{Action, Close, PeerKey};
+
+/// Requests of one peer that wait at most; what we tell others in our extension handshake (`reqq`, BEP 10) stays well below.
+pub const MAX_QUEUE: usize = 2000;
+/// Requests that a peer had no right to, before it is dropped: those sent before it could know that it was choked are no fault.
+const MAX_REFUSED: u32 = 4000;
+/// How often an idle uplink is looked for while pieces are shown one by one.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// The uplink counts as blocked by slow receivers below this share of what it has carried.
+const BLOCKED_SHARE: f64 = 0.85;
+/// Pieces that a peer is told of at once when everything is revealed; more as it gets them.
+const REVEAL: usize = 1024;
+
+impl Swarm {
+    /// What to read and send to `peer` now, best first: at most `max_bytes` (but at least one block), neighbours where there are any.
+    /// Called by the peer's writer whenever it has nothing else to send. Nothing is due if no block is returned; [`Action::Serve`] will
+    /// tell when there is. The blocks count as sent.
+    pub fn next_uploads(
+        &mut self,
+        now: Time,
+        peer: PeerKey,
+        max_bytes: u32,
+        blocks: &mut Vec<Block>,
+        out: &mut Vec<Action>,
+    ) {
+        self.take_batch(peer, max_bytes, blocks);
+        let sent: u64 = blocks.iter().map(|b| u64::from(b.len)).sum();
+        let Some(to) = self.peers.get_mut(&peer).filter(|_| sent > 0) else {
+            return;
+        };
+        to.spoke = now;
+        to.upload.traffic.add(now, sent);
+        to.upload.turn_blocks += u32::try_from(blocks.len()).unwrap_or(u32::MAX);
+        let idle = to.upload.queue.is_empty();
+        to.upload.idle_since = idle.then_some(now);
+        self.up.add(now, sent);
+        self.uplink.add(now, sent);
+        if self.assigner.is_active() {
+            self.count_assigned(now, peer, blocks, out);
+        } else if idle {
+            self.review_slots(now, out);
+        }
+    }
+
+    /// Moves the next blocks out of the queue: those of the rarest piece among our neighbours, or the oldest while we are the only seed.
+    fn take_batch(&mut self, key: PeerKey, max_bytes: u32, blocks: &mut Vec<Block>) {
+        let rarity = self.picker.rarity();
+        let Some(peer) = self.peers.get_mut(&key).filter(|p| !p.am_choking) else {
+            return;
+        };
+        let queue = &mut peer.upload.queue;
+        let first = if self.assigner.is_active() {
+            0
+        } else {
+            let places = queue.iter().enumerate();
+            places
+                .min_by_key(|(n, b)| (rarity.copies(b.piece), *n))
+                .map_or(0, |(n, _)| n)
+        };
+        let Some(mut last) = queue.remove(first) else {
+            return;
+        };
+        blocks.push(last);
+        let mut left = max_bytes.saturating_sub(last.len);
+        while let Some(&next) = queue.get(first) {
+            let follows =
+                next.piece == last.piece && last.begin.checked_add(last.len) == Some(next.begin);
+            if !follows || next.len > left {
+                break;
+            }
+            queue.remove(first);
+            blocks.push(next);
+            left -= next.len;
+            last = next;
+        }
+    }
+
+    /// The peer asks for a block.
+    pub(super) fn requested(
+        &mut self,
+        now: Time,
+        key: PeerKey,
+        block: Block,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(peer) = self.peers.get_mut(&key) else {
+            return;
+        };
+        let granted =
+            !peer.am_choking && self.have.has(block.piece) && peer.upload.queue.len() < MAX_QUEUE;
+        if granted {
+            let waits = !peer.upload.queue.is_empty();
+            peer.upload.queue.push_back(block);
+            peer.upload.idle_since = None;
+            if !waits {
+                out.push(Action::Serve { peer: key });
+            }
+            return;
+        }
+        peer.faults.refused += 1;
+        let (fast, refused) = (peer.fast, peer.faults.refused);
+        if refused > MAX_REFUSED {
+            self.close(now, key, Close::Protocol, out);
+        } else if fast {
+            self.say(now, key, Message::Reject(block), out);
+        }
+    }
+
+    /// The peer does not want a block any more.
+    pub(super) fn cancelled(
+        &mut self,
+        now: Time,
+        key: PeerKey,
+        block: Block,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(peer) = self.peers.get_mut(&key) else {
+            return;
+        };
+        let Some(at) = peer.upload.queue.iter().position(|b| *b == block) else {
+            return;
+        };
+        peer.upload.queue.remove(at);
+        if peer.upload.queue.is_empty() {
+            peer.upload.idle_since = Some(now);
+        }
+        if peer.fast {
+            self.say(now, key, Message::Reject(block), out);
+        }
+    }
+
+    /// The peer wants something of ours, or no more.
+    pub(super) fn interest(
+        &mut self,
+        now: Time,
+        key: PeerKey,
+        interested: bool,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(peer) = self.peers.get_mut(&key) else {
+            return;
+        };
+        if peer.peer_interested == interested {
+            return;
+        }
+        self.waiting -= usize::from(peer.waits());
+        peer.peer_interested = interested;
+        peer.upload.waiting_since = now;
+        self.waiting += usize::from(peer.waits());
+        self.review_slots(now, out);
+    }
+
+    /// Serves `key` from now on.
+    pub(super) fn unchoke(
+        &mut self,
+        now: Time,
+        key: PeerKey,
+        optimistic: bool,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(peer) = self.peers.get_mut(&key).filter(|p| p.am_choking) else {
+            return;
+        };
+        self.waiting -= usize::from(peer.waits());
+        peer.am_choking = false;
+        peer.faults.refused = 0;
+        peer.upload.turn_began = now;
+        peer.upload.turn_blocks = 0;
+        peer.upload.idle_since = Some(now);
+        peer.upload.optimistic = optimistic;
+        self.say(now, key, Message::Unchoke, out);
+    }
+
+    /// Serves `key` no more. What it has asked for is forgotten; with BEP 6 it is told so block by block.
+    fn choke(&mut self, now: Time, key: PeerKey, out: &mut Vec<Action>) {
+        let Some(peer) = self.peers.get_mut(&key).filter(|p| !p.am_choking) else {
+            return;
+        };
+        peer.am_choking = true;
+        peer.upload.waiting_since = now;
+        self.waiting += usize::from(peer.waits());
+        let dropped = std::mem::take(&mut peer.upload.queue);
+        let fast = peer.fast;
+        self.say(now, key, Message::Choke, out);
+        for block in dropped.into_iter().filter(|_| fast) {
+            self.say(now, key, Message::Reject(block), out);
+        }
+    }
+
+    /// Hands slots that are free, or whose peers have had their turn, to peers that wait.
+    pub(super) fn review_slots(&mut self, now: Time, out: &mut Vec<Action>) {
+        if self.assigner.is_active() {
+            return;
+        }
+        while self.waiting > 0 {
+            let serving = self
+                .peers
+                .values()
+                .filter(|p| !p.am_choking && p.peer_interested)
+                .count();
+            let free = serving < self.choker.slots();
+            let seeding = self.is_complete();
+            let over = self.turn_over(now);
+            if !free && over.is_none() {
+                break;
+            }
+            let waiting = self
+                .peers
+                .iter()
+                .filter(|(_, p)| p.waits())
+                .map(|(&k, p)| (k, p));
+            let Some((next, optimistic)) = self.choker.next(now, waiting, seeding, free) else {
+                break;
+            };
+            if let (false, Some(over)) = (free, over) {
+                self.choke(now, over, out);
+            }
+            self.unchoke(now, next, optimistic, out);
+        }
+        if self.waiting > 0 {
+            let seeding = self.is_complete();
+            let served = self.peers.values().filter(|p| !p.am_choking);
+            let next = served.map(|p| turn_ends(p, now, seeding)).min();
+            self.wake_by(
+                now,
+                next.map_or(now + choker::GROW_EVERY, |t| {
+                    t.min(now + choker::GROW_EVERY)
+                }),
+            );
+        }
+    }
+
+    /// The peer whose turn was over first.
+    fn turn_over(&self, now: Time) -> Option<PeerKey> {
+        let seeding = self.is_complete();
+        let served = self.peers.iter().filter(|(_, p)| !p.am_choking);
+        let ends = served.map(|(&key, p)| (turn_ends(p, now, seeding), key));
+        ends.min().filter(|(at, _)| *at <= now).map(|(_, key)| key)
+    }
+
+    pub(super) fn adapt_slots(&mut self, now: Time) {
+        if self.waiting > 0 {
+            self.choker.adapt(now, self.uplink.rate(now));
+        }
+    }
+
+    /// Shows pieces to peers, as long as there is little on its way.
+    pub(super) fn assign(&mut self, now: Time, out: &mut Vec<Action>) {
+        let rate = self.uplink.rate(now);
+        while self.assigner.wants_more(rate) {
+            let Some(key) = self.next_to_assign(now) else {
+                break;
+            };
+            let rarity = self.picker.rarity();
+            let Some(piece) = self.assigner.next(|p| rarity.copies(p) == 0) else {
+                return self.reveal_all(now, out);
+            };
+            let assignment = self.assigner.shown(now, piece, key);
+            if let Some(peer) = self.peers.get_mut(&key) {
+                peer.upload.last_assigned = Some(now);
+                peer.upload.assigned.push(assignment);
+                if let Some(shown) = &mut peer.shown {
+                    shown.set(piece);
+                }
+            }
+            self.say(now, key, Message::Have(piece), out);
+            self.wake_by(now, now + LOOK_EVERY);
+        }
+    }
+
+    /// Of the peers that have little coming from us, the one that has waited longest for another piece.
+    fn next_to_assign(&self, now: Time) -> Option<PeerKey> {
+        let fit = self.peers.iter().filter(|(_, p)| {
+            let unsent = p.upload.assigned.iter().map(|a| a.unsent).sum();
+            let rate = p.upload.traffic.meter.rate(now);
+            p.shown.is_some() && !p.upload_only && Assigner::has_room(unsent, rate, Duration::ZERO)
+        });
+        fit.min_by_key(|(key, p)| (p.upload.last_assigned, **key))
+            .map(|(&key, _)| key)
+    }
+
+    fn count_assigned(&mut self, now: Time, key: PeerKey, blocks: &[Block], out: &mut Vec<Action>) {
+        let Some(peer) = self.peers.get_mut(&key) else {
+            return;
+        };
+        for block in blocks {
+            let assigned = &mut peer.upload.assigned;
+            if let Some(a) = assigned.iter_mut().find(|a| a.piece == block.piece) {
+                let sent = a.unsent.min(u64::from(block.len));
+                a.unsent -= sent;
+                self.assigner.sent(sent);
+            }
+            assigned.retain(|a| a.unsent > 0);
+        }
+        self.assign(now, out);
+    }
+
+    /// Somebody has announced `piece`, so it is out.
+    pub(super) fn assignment_done(
+        &mut self,
+        now: Time,
+        key: PeerKey,
+        piece: PieceIndex,
+        out: &mut Vec<Action>,
+    ) {
+        if let Some(to) = self.assigner.announced(piece) {
+            self.withdraw(to, piece);
+            self.assign(now, out);
+        }
+        let Some(peer) = self.peers.get_mut(&key) else {
+            return;
+        };
+        if peer.shown.is_some() && !self.assigner.is_active() {
+            peer.reveal_in = peer.reveal_in.saturating_sub(1);
+            if peer.reveal_in == 0 {
+                self.reveal(now, key, out);
+            }
+        }
+    }
+
+    fn withdraw(&mut self, key: PeerKey, piece: PieceIndex) {
+        let Some(peer) = self.peers.get_mut(&key) else {
+            return;
+        };
+        let assigned = &mut peer.upload.assigned;
+        if let Some(at) = assigned.iter().position(|a| a.piece == piece) {
+            self.assigner.sent(assigned.swap_remove(at).unsent);
+        }
+    }
+
+    pub(super) fn check_assigned(&mut self, now: Time, out: &mut Vec<Action>) {
+        if !self.assigner.is_active() {
+            return;
+        }
+        let rate = self.uplink.rate(now);
+        for (piece, to) in self.assigner.review(now, rate) {
+            self.withdraw(to, piece);
+        }
+        if rate < BLOCKED_SHARE * self.choker.peak(rate) {
+            self.assigner.blocked(now, LOOK_EVERY * 2);
+        } else {
+            self.assigner.unblocked();
+        }
+        self.assign(now, out);
+        if self.assigner.is_active() && !self.peers.is_empty() {
+            self.wake_by(now, now + LOOK_EVERY);
+        }
+    }
+
+    /// Stops assigning: peers are told of whatever they lack.
+    pub(super) fn reveal_all(&mut self, now: Time, out: &mut Vec<Action>) {
+        self.assigner.retire();
+        let keys: Vec<_> = self.peers.keys().copied().collect();
+        for key in keys {
+            self.reveal(now, key, out);
+        }
+        self.review_slots(now, out);
+    }
+
+    fn reveal(&mut self, now: Time, key: PeerKey, out: &mut Vec<Action>) {
+        let Some(peer) = self.peers.get_mut(&key) else {
+            return;
+        };
+        let Some(shown) = &mut peer.shown else {
+            return;
+        };
+        let secret = |p: &PieceIndex| !shown.has(*p) && !peer.have.has(*p);
+        let pieces: Vec<_> = self.have.iter().filter(secret).take(REVEAL).collect();
+        pieces.iter().for_each(|&piece| {
+            shown.set(piece);
+        });
+        peer.reveal_in = u32::try_from(pieces.len() / 2).unwrap_or(0);
+        if pieces.len() < REVEAL {
+            peer.shown = None;
+        }
+        for piece in pieces {
+            self.say(now, key, Message::Have(piece), out);
+        }
+    }
+}

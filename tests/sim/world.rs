@@ -1,0 +1,656 @@
+//! A network in virtual time: hosts with links, connections between them, and the real core on each host.
+//!
+//! A host's uplink sends one block at a time. Each connection has at most two blocks waiting for it (a socket with little unsent data,
+//! `TCP_NOTSENT_LOWAT`), served in the order they came; other messages follow the blocks of their own connection and take no time of
+//! their own. A downlink is shared by whatever arrives; a sender passes over receivers that have too much coming (their windows are full).
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hivebt::base::bitfield::Bitfield;
+use hivebt::base::geometry::{Block, Geometry, PieceIndex};
+use hivebt::base::id::PeerId;
+use hivebt::base::time::Time;
+use hivebt::core::swarm::Swarm;
+use hivebt::core::swarm::event::{Action, Close, Config, Event, PeerKey, Source, Verdict};
+use hivebt::proto::peer::message::Message;
+
+/// Blocks of one connection that wait for the uplink.
+const UNSENT: u32 = 2;
+/// How much a receiver may have coming before senders pass it over.
+const WINDOW: u64 = 128 * 1024;
+
+/// Which host.
+pub type Host = usize;
+
+/// How a host behaves, beyond what its core decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Character {
+    Honest,
+    /// Claims to have everything; what it sends is garbage.
+    Liar,
+    /// Takes and never gives.
+    FreeRider,
+    /// Sends nonsense as soon as it is connected.
+    Babbler,
+}
+
+/// A host to be.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// Bytes a second.
+    pub up: u64,
+    /// Bytes a second.
+    pub down: u64,
+    pub character: Character,
+    pub complete: bool,
+    pub joins: Time,
+    pub config: Config,
+}
+
+struct Node {
+    spec: Spec,
+    addr: SocketAddr,
+    swarm: Option<Swarm>,
+    have: Bitfield,
+    /// Blocks kept that are garbage.
+    bad: BTreeSet<Block>,
+    queue: VecDeque<(u64, Wire)>,
+    sending: bool,
+    down_free: Time,
+    tick_at: Option<Time>,
+    done: Option<Time>,
+    sent: u64,
+    banned: u32,
+    lives: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Wire {
+    Said(Message<'static>),
+    Data(Block, bool),
+}
+
+struct Conn {
+    /// The dialler first.
+    ends: [Host; 2],
+    open: [bool; 2],
+    /// Blocks in the uplink queue of either end.
+    unsent: [u32; 2],
+    /// When the last thing sent by either end arrives.
+    arrives: [Time; 2],
+}
+
+#[derive(Debug)]
+enum Happening {
+    Join(Host),
+    Leave(Host),
+    Tick(Host),
+    Uplink(Host),
+    Arrival { conn: u64, to: usize, wire: Wire },
+    Up { conn: u64 },
+    NoAnswer(Host, SocketAddr),
+    Down { conn: u64, to: usize },
+    Hashed(Host, u64, PieceIndex, bool),
+}
+
+/// What a run has shown.
+#[derive(Debug)]
+pub struct Outcome {
+    /// When each host had everything.
+    pub done: Vec<Option<Time>>,
+    /// Payload bytes sent by each.
+    pub sent: Vec<u64>,
+    /// Times that anybody closed a connection with this host for bad data or a broken protocol.
+    pub banned: Vec<u32>,
+    /// The most peers that owed the same block to the same host at the same time.
+    pub most_asked: usize,
+    pub wasted: u64,
+}
+
+pub struct World {
+    pub now: Time,
+    geometry: Geometry,
+    delay: Duration,
+    nodes: Vec<Node>,
+    conns: BTreeMap<u64, Conn>,
+    next_conn: u64,
+    heap: BinaryHeap<Reverse<(Time, u64)>>,
+    happenings: BTreeMap<u64, Happening>,
+    seq: u64,
+    rng: fastrand::Rng,
+    owed: BTreeMap<(Host, Block), BTreeSet<u64>>,
+    most_asked: usize,
+    /// Addresses a host is told of when it joins.
+    pub neighbours: usize,
+    pub fast: bool,
+}
+
+impl World {
+    pub fn new(geometry: Geometry, delay: Duration, seed: u64, specs: Vec<Spec>) -> Self {
+        let mut world = Self {
+            now: Time::ZERO,
+            geometry,
+            delay,
+            nodes: Vec::new(),
+            conns: BTreeMap::new(),
+            next_conn: 0,
+            heap: BinaryHeap::new(),
+            happenings: BTreeMap::new(),
+            seq: 0,
+            rng: fastrand::Rng::with_seed(seed),
+            owed: BTreeMap::new(),
+            most_asked: 0,
+            neighbours: 50,
+            fast: true,
+        };
+        for (n, spec) in specs.into_iter().enumerate() {
+            let ip = [10, 0, (n >> 8) as u8, (n & 255) as u8];
+            let pieces = geometry.pieces();
+            let have = if spec.complete {
+                Bitfield::all(pieces)
+            } else {
+                Bitfield::none(pieces)
+            };
+            world.at(spec.joins, Happening::Join(n));
+            world.nodes.push(Node {
+                addr: (ip, 6881).into(),
+                swarm: None,
+                have,
+                bad: BTreeSet::new(),
+                queue: VecDeque::new(),
+                sending: false,
+                down_free: Time::ZERO,
+                tick_at: None,
+                done: spec.complete.then_some(Time::ZERO),
+                sent: 0,
+                banned: 0,
+                lives: 0,
+                spec,
+            });
+        }
+        world
+    }
+
+    /// The host dies at that moment, without a word, and keeps its verified pieces.
+    pub fn leaves(&mut self, host: Host, at: Time) {
+        self.at(at, Happening::Leave(host));
+    }
+
+    /// The host starts again at that moment.
+    pub fn returns(&mut self, host: Host, at: Time) {
+        self.at(at, Happening::Join(host));
+    }
+
+    /// Lets time pass until all `awaited` have everything, or `limit`.
+    pub fn run(&mut self, awaited: &[Host], limit: Time) -> Outcome {
+        while let Some(Reverse((at, seq))) = self.heap.pop() {
+            let Some(happening) = self.happenings.remove(&seq) else {
+                continue;
+            };
+            self.now = at;
+            self.happens(happening);
+            if at > limit || awaited.iter().all(|&h| self.nodes[h].done.is_some()) {
+                break;
+            }
+        }
+        Outcome {
+            done: self.nodes.iter().map(|n| n.done).collect(),
+            sent: self.nodes.iter().map(|n| n.sent).collect(),
+            banned: self.nodes.iter().map(|n| n.banned).collect(),
+            most_asked: self.most_asked,
+            wasted: self
+                .nodes
+                .iter()
+                .filter_map(|n| Some(n.swarm.as_ref()?.stats(self.now).wasted))
+                .sum(),
+        }
+    }
+
+    fn at(&mut self, at: Time, happening: Happening) {
+        self.seq += 1;
+        self.heap.push(Reverse((at.max(self.now), self.seq)));
+        self.happenings.insert(self.seq, happening);
+    }
+
+    fn happens(&mut self, happening: Happening) {
+        match happening {
+            Happening::Join(host) => self.join(host),
+            Happening::Leave(host) => self.leave(host),
+            Happening::Tick(host) => {
+                self.nodes[host].tick_at = None;
+                self.tell(host, Event::Tick);
+            }
+            Happening::Uplink(host) => {
+                self.nodes[host].sending = false;
+                self.transmit(host);
+            }
+            Happening::Arrival { conn, to, wire } => self.arrival(conn, to, wire),
+            Happening::Up { conn } => self.up(conn),
+            Happening::NoAnswer(host, addr) => self.tell(host, Event::DialFailed { addr }),
+            Happening::Down { conn, to } => self.down(conn, to),
+            Happening::Hashed(host, life, piece, good) => {
+                if self.nodes[host].lives == life {
+                    if good {
+                        self.nodes[host].have.set(piece);
+                    }
+                    self.tell(host, Event::Verified { piece, good });
+                }
+            }
+        }
+    }
+
+    fn join(&mut self, host: Host) {
+        let seed = self.rng.u64(..);
+        let node = &mut self.nodes[host];
+        node.lives += 1;
+        let have = match node.spec.character {
+            Character::Liar => Bitfield::all(self.geometry.pieces()),
+            _ => node.have.clone(),
+        };
+        let us = peer_id(host, node.lives);
+        node.swarm = Some(Swarm::new(
+            node.spec.config.clone(),
+            us,
+            self.geometry,
+            have,
+            None,
+            seed,
+            self.now,
+        ));
+        let mut addrs: Vec<_> = (0..self.nodes.len())
+            .filter(|&n| n != host && self.nodes[n].swarm.is_some())
+            .map(|n| self.nodes[n].addr)
+            .collect();
+        self.rng.shuffle(&mut addrs);
+        addrs.truncate(self.neighbours);
+        self.tell(
+            host,
+            Event::Discovered {
+                addrs: &addrs,
+                source: Source::Tracker,
+            },
+        );
+    }
+
+    fn leave(&mut self, host: Host) {
+        self.nodes[host].swarm = None;
+        self.nodes[host].lives += 1;
+        self.nodes[host].queue.clear();
+        self.nodes[host].bad.clear();
+        self.owed.retain(|(h, _), _| *h != host);
+        let ids: Vec<_> = self
+            .conns
+            .iter()
+            .filter(|(_, c)| c.ends.contains(&host))
+            .map(|(&id, _)| id)
+            .collect();
+        for id in ids {
+            let conn = &mut self.conns.get_mut(&id).unwrap();
+            let side = usize::from(conn.ends[1] == host);
+            conn.open[side] = false;
+            let at = self.now + self.delay;
+            self.at(
+                at,
+                Happening::Down {
+                    conn: id,
+                    to: 1 - side,
+                },
+            );
+        }
+    }
+
+    fn up(&mut self, id: u64) {
+        let Some(conn) = self.conns.get(&id) else {
+            return;
+        };
+        let ends = conn.ends;
+        if ends.iter().any(|&h| self.nodes[h].swarm.is_none()) {
+            self.conns.remove(&id);
+            let addr = self.nodes[ends[1]].addr;
+            return self.tell(ends[0], Event::DialFailed { addr });
+        }
+        for side in [1, 0] {
+            let (us, them) = (ends[side], ends[1 - side]);
+            let node = &self.nodes[them];
+            let addr = if side == 0 {
+                node.addr
+            } else {
+                SocketAddr::new(node.addr.ip(), 40000)
+            };
+            let event = Event::Connected {
+                peer: PeerKey(id),
+                id: peer_id(them, node.lives),
+                addr,
+                outgoing: side == 0,
+                fast: self.fast,
+            };
+            self.tell(us, event);
+            if self.nodes[us].spec.character == Character::Babbler {
+                self.babble(id, side);
+            }
+        }
+    }
+
+    /// Every kind of nonsense that decodes.
+    fn babble(&mut self, id: u64, side: usize) {
+        let block = self.geometry.block(PieceIndex(0), 0);
+        for message in [
+            Message::HaveAll,
+            Message::Reject(block),
+            Message::Cancel(block),
+            Message::Unchoke,
+            Message::Unknown(99),
+        ] {
+            self.send(id, side, Wire::Said(message));
+        }
+        for _ in 0..200 {
+            self.send(id, side, Wire::Said(Message::Request(block)));
+            self.send(id, side, Wire::Data(block, true));
+        }
+    }
+
+    fn down(&mut self, id: u64, to: usize) {
+        let Some(conn) = self.conns.get_mut(&id) else {
+            return;
+        };
+        let host = conn.ends[to];
+        conn.open[to] = false;
+        if conn.open == [false; 2] {
+            self.conns.remove(&id);
+        }
+        self.owed.retain(|(h, _), by| {
+            if *h == host {
+                by.remove(&id);
+            }
+            !by.is_empty()
+        });
+        self.tell(host, Event::Disconnected { peer: PeerKey(id) });
+    }
+
+    fn arrival(&mut self, id: u64, to: usize, wire: Wire) {
+        let Some(conn) = self.conns.get(&id).filter(|c| c.open[to]) else {
+            return;
+        };
+        let host = conn.ends[to];
+        match wire {
+            Wire::Said(message) => {
+                if let Message::Reject(block) = message {
+                    self.settled(host, block, id);
+                }
+                self.tell(
+                    host,
+                    Event::Message {
+                        peer: PeerKey(id),
+                        message,
+                    },
+                );
+            }
+            Wire::Data(block, bad) => self.data(host, id, block, bad),
+        }
+    }
+
+    fn data(&mut self, host: Host, id: u64, block: Block, bad: bool) {
+        self.settled(host, block, id);
+        let mut out = Vec::new();
+        let now = self.now;
+        let node = &mut self.nodes[host];
+        let Some(swarm) = &mut node.swarm else { return };
+        if swarm.block_arrived(now, PeerKey(id), block, &mut out) == Verdict::Keep {
+            if bad {
+                node.bad.insert(block);
+            } else {
+                node.bad.remove(&block);
+            }
+        }
+        self.act(host, out);
+    }
+
+    fn settled(&mut self, host: Host, block: Block, id: u64) {
+        if let Some(by) = self.owed.get_mut(&(host, block)) {
+            by.remove(&id);
+        }
+    }
+
+    fn tell(&mut self, host: Host, event: Event<'_>) {
+        let now = self.now;
+        let mut out = Vec::new();
+        if let Some(swarm) = &mut self.nodes[host].swarm {
+            swarm.handle(now, event, &mut out);
+            self.act(host, out);
+        }
+    }
+
+    fn act(&mut self, host: Host, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Send { peer, message } => self.say(host, peer.0, message),
+                Action::Serve { peer } => self.pump(host, peer.0),
+                Action::Verify(piece) => self.hash(host, piece),
+                Action::Dial(addr) => self.dial(host, addr),
+                Action::Close { peer, reason } => self.close(host, peer.0, reason),
+                Action::Complete => self.nodes[host].done = Some(self.now),
+            }
+        }
+        let node = &mut self.nodes[host];
+        let due = node.swarm.as_ref().and_then(Swarm::deadline);
+        if let Some(due) = due.filter(|&due| node.tick_at.is_none_or(|at| due < at)) {
+            node.tick_at = Some(due);
+            self.at(due, Happening::Tick(host));
+        }
+    }
+
+    fn say(&mut self, host: Host, id: u64, message: Message<'static>) {
+        let Some(side) = self.side(host, id) else {
+            return;
+        };
+        match message {
+            Message::Request(block) => {
+                let by = self.owed.entry((host, block)).or_default();
+                by.insert(id);
+                self.most_asked = self.most_asked.max(by.len());
+            }
+            Message::Cancel(block) => self.settled(host, block, id),
+            _ => {}
+        }
+        self.send(id, side, Wire::Said(message));
+    }
+
+    fn side(&self, host: Host, id: u64) -> Option<usize> {
+        let conn = self.conns.get(&id)?;
+        (0..2).find(|&side| conn.ends[side] == host && conn.open[side])
+    }
+
+    fn send(&mut self, id: u64, side: usize, wire: Wire) {
+        let Some(conn) = self.conns.get_mut(&id) else {
+            return;
+        };
+        let host = conn.ends[side];
+        if let Wire::Data(..) = wire {
+            conn.unsent[side] += 1;
+        } else if conn.unsent[side] == 0 {
+            let at = (self.now + self.delay).max(conn.arrives[side]);
+            conn.arrives[side] = at;
+            return self.at(
+                at,
+                Happening::Arrival {
+                    conn: id,
+                    to: 1 - side,
+                    wire,
+                },
+            );
+        }
+        self.nodes[host].queue.push_back((id, wire));
+        self.transmit(host);
+    }
+
+    /// The writer of a connection: takes blocks whenever little is unsent.
+    fn pump(&mut self, host: Host, id: u64) {
+        if self.nodes[host].spec.character == Character::FreeRider {
+            return;
+        }
+        while let Some(side) = self
+            .side(host, id)
+            .filter(|&side| self.conns[&id].unsent[side] < UNSENT)
+        {
+            let (mut blocks, mut out) = (Vec::new(), Vec::new());
+            let now = self.now;
+            let Some(swarm) = &mut self.nodes[host].swarm else {
+                return;
+            };
+            swarm.next_uploads(now, PeerKey(id), 1, &mut blocks, &mut out);
+            let bad = self.nodes[host].spec.character == Character::Liar;
+            let idle = blocks.is_empty();
+            for block in blocks {
+                self.nodes[host].sent += u64::from(block.len);
+                self.send(id, side, Wire::Data(block, bad));
+            }
+            self.act(host, out);
+            if idle {
+                return;
+            }
+        }
+    }
+
+    /// Lets the uplink send whatever takes no time, and then a block.
+    fn transmit(&mut self, host: Host) {
+        while !self.nodes[host].sending {
+            let Some((id, side, wire)) = self.next_to_send(host) else {
+                return;
+            };
+            self.depart(host, id, side, wire);
+        }
+    }
+
+    /// The first thing in the queue whose receiver has room. If all are full, waits for the first of them.
+    fn next_to_send(&mut self, host: Host) -> Option<(u64, usize, Wire)> {
+        let mut queue = std::mem::take(&mut self.nodes[host].queue);
+        queue.retain(|(id, _)| self.conns.contains_key(id));
+        let mut full = BTreeMap::new();
+        let place = queue.iter().position(|(id, wire)| {
+            let conn = &self.conns[id];
+            let to = &self.nodes[conn.ends[usize::from(conn.ends[0] == host)]];
+            let room = to.down_free - Duration::from_micros(WINDOW * 1_000_000 / to.spec.down);
+            let fits = matches!(wire, Wire::Said(_)) || room <= self.now;
+            if !fits {
+                full.insert(*id, room);
+            }
+            fits && !full.contains_key(id)
+        });
+        let next = place.and_then(|n| queue.remove(n));
+        self.nodes[host].queue = queue;
+        if let (None, Some(&at)) = (&next, full.values().min()) {
+            self.nodes[host].sending = true;
+            self.at(at, Happening::Uplink(host));
+        }
+        next.map(|(id, wire)| (id, usize::from(self.conns[&id].ends[1] == host), wire))
+    }
+
+    fn depart(&mut self, host: Host, id: u64, side: usize, wire: Wire) {
+        let conn = self.conns.get_mut(&id).unwrap();
+        let mut arrives = self.now + self.delay;
+        let departs = if let Wire::Data(block, _) = wire {
+            conn.unsent[side] -= 1;
+            let spend =
+                |rate: u64| Duration::from_nanos(u64::from(block.len) * 1_000_000_000 / rate);
+            let departs = self.now + spend(self.nodes[host].spec.up);
+            let to = &mut self.nodes[conn.ends[1 - side]];
+            arrives = (to.down_free.max(arrives) + spend(to.spec.down)).max(departs + self.delay);
+            to.down_free = arrives;
+            Some(departs)
+        } else {
+            None
+        };
+        arrives = arrives.max(conn.arrives[side]);
+        conn.arrives[side] = arrives;
+        self.at(
+            arrives,
+            Happening::Arrival {
+                conn: id,
+                to: 1 - side,
+                wire,
+            },
+        );
+        if let Some(departs) = departs {
+            self.nodes[host].sending = true;
+            self.at(departs, Happening::Uplink(host));
+            self.pump(host, id);
+        }
+    }
+
+    fn dial(&mut self, host: Host, addr: SocketAddr) {
+        let to = self
+            .nodes
+            .iter()
+            .position(|n| n.addr == addr && n.swarm.is_some());
+        let at = self.now + self.delay * 3;
+        match to {
+            Some(to) => {
+                self.next_conn += 1;
+                let id = self.next_conn;
+                self.conns.insert(
+                    id,
+                    Conn {
+                        ends: [host, to],
+                        open: [true; 2],
+                        unsent: [0; 2],
+                        arrives: [at; 2],
+                    },
+                );
+                self.at(at, Happening::Up { conn: id });
+            }
+            None => self.at(at, Happening::NoAnswer(host, addr)),
+        }
+    }
+
+    fn close(&mut self, host: Host, id: u64, reason: Close) {
+        let Some(side) = self.side(host, id) else {
+            return;
+        };
+        let conn = self.conns.get_mut(&id).unwrap();
+        conn.open[side] = false;
+        let (other, at) = (
+            conn.ends[1 - side],
+            (self.now + self.delay).max(conn.arrives[side]),
+        );
+        if matches!(reason, Close::BadData | Close::Protocol) {
+            self.nodes[other].banned += 1;
+        }
+        self.at(
+            at,
+            Happening::Down {
+                conn: id,
+                to: 1 - side,
+            },
+        );
+        let now = self.now;
+        self.at(now, Happening::Down { conn: id, to: side });
+    }
+
+    fn hash(&mut self, host: Host, piece: PieceIndex) {
+        let blocks = (0..self.geometry.blocks(piece)).map(|n| self.geometry.block(piece, n));
+        let node = &mut self.nodes[host];
+        let mut good = true;
+        for block in blocks {
+            good &= !node.bad.remove(&block);
+        }
+        let life = node.lives;
+        let took = Duration::from_nanos(u64::from(self.geometry.piece_len(piece)));
+        let at = self.now + took;
+        self.at(at, Happening::Hashed(host, life, piece, good));
+    }
+}
+
+fn peer_id(host: Host, life: u64) -> PeerId {
+    let mut id = *b"-HM0100-............";
+    let text = format!("{host:06}{life:06}");
+    // Ids must not be in the order of the hosts: the order decides which of two connections stays.
+    let mix = (host as u64)
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        .to_be_bytes();
+    id[8..20].copy_from_slice(text.as_bytes());
+    id[0] = mix[0];
+    PeerId(id)
+}
