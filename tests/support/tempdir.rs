@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 static SERIAL: AtomicU32 = AtomicU32::new(0);
 
-/// A fresh folder; dropped, it is gone.
+/// A fresh folder; dropped, it is gone. `HIVEBT_KEEP=1` keeps those of failed tests.
 pub struct TempDir {
     path: PathBuf,
 }
@@ -14,9 +14,22 @@ pub struct TempDir {
 impl TempDir {
     /// A folder below the system's folder for temporary files.
     pub fn new(label: &str) -> Self {
+        Self::within(&std::env::temp_dir(), label)
+    }
+
+    /// A folder on tmpfs where there is one, so that a measurement is not one of the disk.
+    pub fn in_memory(label: &str) -> Self {
+        let shm = Path::new("/dev/shm");
+        if shm.is_dir() {
+            Self::within(shm, label)
+        } else {
+            Self::new(label)
+        }
+    }
+
+    fn within(parent: &Path, label: &str) -> Self {
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-        let name = format!("hivebt-{label}-{}-{serial}", std::process::id());
-        let path = std::env::temp_dir().join(name);
+        let path = parent.join(format!("hivebt-{label}-{}-{serial}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).expect("a folder for the test");
         Self { path }
@@ -42,6 +55,10 @@ impl TempDir {
 
 impl Drop for TempDir {
     fn drop(&mut self) {
+        if std::thread::panicking() && std::env::var_os("HIVEBT_KEEP").is_some() {
+            super::say::say(format_args!("kept: {}", self.path.display()));
+            return;
+        }
         let _ = fs::remove_dir_all(&self.path);
     }
 }

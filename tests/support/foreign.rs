@@ -1,0 +1,205 @@
+//! Other people's clients and trackers. Everything that looks for peers beside the tracker is off (DHT, PEX, LSD, port mapping); the rest is as it comes.
+
+use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::hosts::Host;
+use super::ours::{LIMIT, Tracker};
+use super::process::Process;
+use super::tempdir::TempDir;
+
+const LIBTORRENT: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/support/libtorrent_peer.py"
+);
+
+/// Somebody else's client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Client {
+    Aria2,
+    Transmission,
+    Libtorrent,
+}
+
+impl Client {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Aria2, Self::Transmission, Self::Libtorrent];
+
+    /// Why it cannot be used here, if so.
+    pub fn missing(self) -> Option<String> {
+        match self {
+            Self::Aria2 => missing_program("aria2c"),
+            Self::Transmission => missing_program("transmission-daemon"),
+            Self::Libtorrent => missing_module("libtorrent"),
+        }
+    }
+
+    /// Starts it as a seeder of `torrent`, whose payload lies in the folder `data`. `home` is for what it keeps.
+    pub fn seed(self, host: &Host, torrent: &Path, data: &Path, home: &Path) -> Process {
+        self.start("seed", host, torrent, data, home)
+    }
+
+    /// Starts it as a leecher that downloads into the folder `to`.
+    pub fn get(self, host: &Host, torrent: &Path, to: &Path, home: &Path) -> Process {
+        self.start("get", host, torrent, to, home)
+    }
+
+    /// Waits until a leecher has its payload and has written it down; then it is gone.
+    pub fn finish(self, mut leecher: Process, limit: Duration) {
+        match self {
+            Self::Aria2 => {
+                let ended = leecher.wait(limit);
+                assert_eq!(ended.code, 0, "aria2c failed\n{}", ended.stdout);
+            }
+            Self::Transmission => {
+                leecher.wait_line("State changed from \"Incomplete\" to \"Complete\"", limit);
+                // It writes its cache out when it is told to end.
+                leecher.stop(LIMIT);
+            }
+            Self::Libtorrent => {
+                leecher.wait_for("`complete`", limit, |_, line| {
+                    (line == "complete").then_some(())
+                });
+                // It ends by the signal, which is how a script without a handler does.
+                leecher.stop(LIMIT);
+            }
+        }
+    }
+
+    fn start(self, verb: &str, host: &Host, torrent: &Path, folder: &Path, home: &Path) -> Process {
+        fs::create_dir_all(home).expect("a folder for the client");
+        let command = match self {
+            Self::Aria2 => aria2(verb, host, torrent, folder),
+            Self::Transmission => transmission(host, torrent, folder, home),
+            Self::Libtorrent => libtorrent(verb, host, torrent, folder),
+        };
+        let name = format!("{self:?} {verb} on {}", host.address);
+        Process::start(&name, command)
+    }
+}
+
+fn aria2(verb: &str, host: &Host, torrent: &Path, folder: &Path) -> Command {
+    let mut command = host.command("aria2c");
+    command.args([
+        "--no-conf",
+        "--enable-dht=false",
+        "--enable-dht6=false",
+        "--bt-enable-lpd=false",
+        "--enable-peer-exchange=false",
+        "--show-console-readout=false",
+        "--summary-interval=0",
+        "--enable-color=false",
+        "--file-allocation=none",
+    ]);
+    if host.address.is_loopback() {
+        command.arg(format!("--interface={}", host.address));
+    }
+    match verb {
+        "seed" => command.args(["--check-integrity=true", "--seed-ratio=0"]),
+        _ => command.arg("--seed-time=0"),
+    };
+    command.arg("-d").arg(folder).arg(torrent);
+    command
+}
+
+fn transmission(host: &Host, torrent: &Path, folder: &Path, home: &Path) -> Command {
+    let watch = home.join("watch");
+    fs::create_dir_all(&watch).expect("a folder to watch");
+    fs::copy(torrent, watch.join("it.torrent")).expect("a copy of the torrent");
+    let settings = serde_json::json!({
+        "bind-address-ipv4": host.address.to_string(),
+        "dht-enabled": false,
+        "lpd-enabled": false,
+        "pex-enabled": false,
+        // Transmission 3.00 closes the TCP connection that it falls back to when a peer does not answer over uTP.
+        "utp-enabled": false,
+        "port-forwarding-enabled": false,
+        "rpc-enabled": false,
+        "download-dir": folder,
+        "watch-dir-enabled": true,
+        "watch-dir": watch,
+        "start-added-torrents": true,
+        "trash-original-torrent-files": false,
+        "ratio-limit-enabled": false,
+        "idle-seeding-limit-enabled": false,
+        "preallocation": 0,
+        "umask": 18,
+    });
+    fs::write(home.join("settings.json"), settings.to_string()).expect("its settings");
+    let mut command = host.command("transmission-daemon");
+    command
+        .args(["--foreground", "--log-debug", "-g"])
+        .arg(home);
+    command
+}
+
+fn libtorrent(verb: &str, host: &Host, torrent: &Path, folder: &Path) -> Command {
+    let mut command = host.command("python3");
+    command.args(["-W", "ignore", LIBTORRENT, verb]);
+    command.arg(torrent).arg(folder);
+    if host.address.is_loopback() {
+        command.arg(host.address.to_string());
+    }
+    command
+}
+
+/// Starts opentracker on `host`. Debian builds it with a list of the info-hashes that it serves.
+pub fn opentracker(host: &Host, port: u16, info_hashes: &[&str], home: &TempDir) -> Tracker {
+    let folder = home.folder("opentracker");
+    fs::write(folder.join("allowed"), info_hashes.join("\n") + "\n").expect("its list");
+    let mut command = host.command("opentracker");
+    let ip = host.address.to_string();
+    let port_text = port.to_string();
+    command.args(["-i", &ip, "-p", &port_text, "-P", &port_text, "-d"]);
+    command.arg(&folder);
+    if takes_list() {
+        command.args(["-w", "allowed"]);
+    }
+    let tracker = Tracker {
+        process: Process::start("opentracker", command),
+        host: host.clone(),
+        address: SocketAddr::from((host.address, port)),
+    };
+    let deadline = Instant::now() + LIMIT;
+    while host.within(|| TcpStream::connect(tracker.address).is_err()) {
+        let waiting = !tracker.process.has_ended() && Instant::now() < deadline;
+        assert!(
+            waiting,
+            "opentracker does not listen\n{}",
+            tracker.process.tail()
+        );
+        thread::sleep(Duration::from_millis(20));
+    }
+    tracker
+}
+
+fn takes_list() -> bool {
+    let help = Command::new("opentracker").arg("-h").output();
+    help.is_ok_and(|said| {
+        let text = [said.stdout, said.stderr].concat();
+        String::from_utf8_lossy(&text).contains("whitelist")
+    })
+}
+
+/// Why `program` cannot be used, if it is not installed.
+pub fn missing_program(program: &str) -> Option<String> {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&paths).any(|folder| folder.join(program).is_file());
+    (!found).then(|| format!("{program} is not installed"))
+}
+
+/// Why the Python module `name` cannot be used, if it is not installed.
+pub fn missing_module(name: &str) -> Option<String> {
+    let status = Command::new("python3")
+        .args(["-c", &format!("import {name}")])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    let found = status.is_ok_and(|status| status.success());
+    (!found).then(|| format!("python3 has no module {name}"))
+}

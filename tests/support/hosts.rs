@@ -1,0 +1,177 @@
+//! Hosts for a swarm: network namespaces on one switch that leads nowhere else, so that every peer has an address of its own
+//! and its usual port, as on a real network. Several clients refuse a second peer on an address, or any peer on 127.0.0.0/8.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+static SERIAL: AtomicU32 = AtomicU32::new(0);
+const PREFIX: &str = "hivebt-test";
+
+/// Where a program runs.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// The address it has for the others.
+    pub address: Ipv4Addr,
+    namespace: Option<String>,
+}
+
+impl Host {
+    /// This machine itself, as the loopback address 127.0.0.`n`.
+    pub fn local(n: u8) -> Self {
+        Self {
+            address: Ipv4Addr::new(127, 0, 0, n),
+            namespace: None,
+        }
+    }
+
+    /// A command that runs `program` there. The process started is the program itself, not a wrapper, so its id is the one to signal.
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let Some(namespace) = &self.namespace else {
+            return Command::new(program);
+        };
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--net=/run/netns/{namespace}"))
+            .arg("--")
+            .arg(program);
+        command
+    }
+
+    /// Runs `work` there, in a thread of its own.
+    pub fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        std::thread::scope(|scope| {
+            let worker = scope.spawn(|| {
+                if let Some(namespace) = &self.namespace {
+                    let file = std::fs::File::open(Path::new("/run/netns").join(namespace))
+                        .expect("the namespace exists");
+                    move_into_link_name_space(
+                        std::os::fd::AsFd::as_fd(&file),
+                        Some(LinkNameSpaceType::Network),
+                    )
+                    .expect("root may enter a namespace");
+                }
+                work()
+            });
+            worker
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+}
+
+/// A switch and the hosts on it; dropped, all of it is gone.
+pub struct Network {
+    names: Vec<String>,
+    hosts: Vec<Host>,
+}
+
+impl Network {
+    /// A network of `n` hosts, or why there can be none here.
+    ///
+    /// # Errors
+    /// If namespaces cannot be made: no root, no `ip` command, or a container that forbids it.
+    pub fn new(n: u8) -> Result<Self, String> {
+        if !rustix::process::geteuid().is_root() {
+            return Err("network namespaces need root".into());
+        }
+        sweep();
+        let id = format!(
+            "{PREFIX}-{}-{}",
+            std::process::id(),
+            SERIAL.fetch_add(1, Ordering::Relaxed)
+        );
+        let switch = format!("{id}-switch");
+        let mut network = Self {
+            names: Vec::new(),
+            hosts: Vec::new(),
+        };
+        network.add_namespace(&switch)?;
+        ip(
+            &["-n", &switch],
+            "link add switch type bridge\nlink set switch up\n",
+        )?;
+        for i in 1..=n {
+            let name = format!("{id}-{i}");
+            let address = Ipv4Addr::new(10, 77, 0, i);
+            network.add_namespace(&name)?;
+            ip(
+                &[],
+                &format!("link add eth0 netns {name} type veth peer name port{i} netns {switch}\n"),
+            )?;
+            ip(
+                &["-n", &switch],
+                &format!("link set port{i} master switch up\n"),
+            )?;
+            ip(
+                &["-n", &name],
+                &format!("addr add {address}/24 dev eth0\nlink set lo up\nlink set eth0 up\n"),
+            )?;
+            network.hosts.push(Host {
+                address,
+                namespace: Some(name),
+            });
+        }
+        Ok(network)
+    }
+
+    /// The host with this number, from 0.
+    pub fn host(&self, i: usize) -> &Host {
+        &self.hosts[i]
+    }
+
+    fn add_namespace(&mut self, name: &str) -> Result<(), String> {
+        ip(&[], &format!("netns add {name}\n"))?;
+        self.names.push(name.to_owned());
+        Ok(())
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        for name in &self.names {
+            let _ = ip(&[], &format!("netns del {name}\n"));
+        }
+    }
+}
+
+/// Removes namespaces of test runs that were killed.
+fn sweep() {
+    let Ok(entries) = std::fs::read_dir("/run/netns") else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owner = name.strip_prefix(PREFIX).and_then(|n| n.split('-').nth(1));
+        if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            let _ = ip(&[], &format!("netns del {name}\n"));
+        }
+    }
+}
+
+/// Feeds `script` to `ip -batch`.
+fn ip(options: &[&str], script: &str) -> Result<(), String> {
+    let run = || -> io::Result<std::process::Output> {
+        let mut child = Command::new("ip")
+            .args(options)
+            .args(["-batch", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            io::Write::write_all(&mut stdin, script.as_bytes())?;
+        }
+        child.wait_with_output()
+    };
+    let output = run().map_err(|e| format!("cannot run `ip` (package iproute2): {e}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(format!("`ip` refused `{}`: {said}", script.trim()))
+}

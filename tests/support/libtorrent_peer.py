@@ -1,0 +1,35 @@
+"""A peer made of libtorrent: python3 libtorrent_peer.py get|seed TORRENT FOLDER [ADDRESS]
+
+Prints `seeding` or `complete` once the payload is whole, and then seeds until it is stopped."""
+import sys
+import libtorrent
+
+verb, torrent, folder = sys.argv[1:4]
+settings = {
+    "enable_dht": False, "enable_lsd": False, "enable_upnp": False, "enable_natpmp": False,
+    "alert_mask": libtorrent.alert.category_t.error_notification
+    | libtorrent.alert.category_t.status_notification
+    | libtorrent.alert.category_t.tracker_notification
+    | libtorrent.alert.category_t.connect_notification,
+}
+if len(sys.argv) > 4:
+    settings["listen_interfaces"] = sys.argv[4] + ":0"
+    settings["outgoing_interfaces"] = sys.argv[4]
+else:
+    settings["listen_interfaces"] = "0.0.0.0:6881"
+session = libtorrent.session(settings)
+params = libtorrent.add_torrent_params()
+params.ti = libtorrent.torrent_info(torrent)
+params.save_path = folder
+params.flags |= libtorrent.torrent_flags.disable_pex
+handle = session.add_torrent(params)
+told = False
+while True:
+    session.wait_for_alert(200)
+    for alert in session.pop_alerts():
+        print(type(alert).__name__, alert.message(), flush=True)
+    if not told and handle.status().is_seeding:
+        told = True
+        if verb == "get":
+            handle.flush_cache()
+        print("complete" if verb == "get" else "seeding", flush=True)
