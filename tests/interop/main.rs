@@ -1,0 +1,31 @@
+//! Ours beside other people's programs, each on a host of its own: `make interop`.
+//!
+//! These need root (for network namespaces) and the programs themselves, so they are ignored in a plain `cargo test`.
+//! What is not there is skipped with a word; where `CI` is set, that is a failure.
+
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod creators;
+mod mixed;
+mod pairs;
+mod trackers;
+
+use support::hosts::Network;
+use support::say;
+
+/// A network of `n` hosts for clients that are all there; `None` (after a word) if it cannot be had.
+fn network(n: u8, missing: impl IntoIterator<Item = Option<String>>) -> Option<Network> {
+    let lacking: Vec<String> = missing.into_iter().flatten().collect();
+    if !lacking.is_empty() {
+        say::skip(lacking.join(", "));
+        return None;
+    }
+    Network::new(n).map_err(say::skip).ok()
+}
