@@ -1,0 +1,81 @@
+# The project's verbs; `make help` lists them. Everything is built by cargo, so `make` needs only a Rust toolchain.
+
+CARGO   ?= cargo
+PREFIX  ?= /usr/local
+DESTDIR ?=
+BINDIR   = $(DESTDIR)$(PREFIX)/bin
+PROGRAMS = hivebt-create hivebt-tracker hivebt-peer
+
+# Where cargo puts what it builds.
+TARGET   = $(or $(CARGO_TARGET_DIR),target)
+
+# Static programs: by the musl target if it is installed, else by the static C runtime of the host's own target.
+HOST     = $(shell rustc -vV | sed -n 's/^host: //p')
+MUSL     = $(subst -gnu,-musl,$(HOST))
+STATIC  := $(shell test -d "$$(rustc --print target-libdir --target $(subst -gnu,-musl,$$(rustc -vV | sed -n 's/^host: //p')) 2>/dev/null)" && echo musl)
+
+.DEFAULT_GOAL := build
+.PHONY: build demo test interop story bench lint static install uninstall clean help
+MAKEFLAGS += --no-print-directory
+
+## build: the three programs, optimised, in target/release (this is what `make` alone does)
+build:
+	$(CARGO) build --release --locked
+
+## demo: one payload from one seeder to N workers, verified; N=4, SIZE=256 (MiB) or FILE=path
+demo: build
+	@BIN="$(TARGET)/release" N="$(N)" SIZE="$(SIZE)" FILE="$(FILE)" bash tests/demo.sh
+
+## test: every test that needs nothing but cargo
+test:
+	$(CARGO) test --locked
+
+## interop: ours beside aria2, Transmission, libtorrent, opentracker and mktorrent; the big story; limits (as root)
+interop: build static
+	HIVEBT_STATIC="$(CURDIR)/dist" $(CARGO) test --release --locked --no-fail-fast --test interop --test limits --test story -- --ignored --test-threads=1 --nocapture
+
+## story: 2 GiB in thousands of files to 8 workers while things go wrong; HIVEBT_STORY_MIB sets the size
+story: build
+	$(CARGO) test --release --locked --test story -- --ignored --test-threads=1 --nocapture
+
+## bench: ours beside whatever else is installed, as a table; HIVEBT_BENCH_MIB sets the size
+bench: build
+	$(CARGO) bench --locked --bench bench
+
+## lint: formatting, clippy, documentation and the rules of the house; any warning fails
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+	$(CARGO) test --locked --quiet --test house
+
+## static: the three programs without any shared library, in dist
+static:
+ifeq ($(STATIC),musl)
+	$(CARGO) build --release --locked --target $(MUSL)
+	@mkdir -p dist
+	@cp $(addprefix $(TARGET)/$(MUSL)/release/,$(PROGRAMS)) dist/
+else
+	RUSTFLAGS="$(RUSTFLAGS) -C target-feature=+crt-static" $(CARGO) build --release --locked --target $(HOST)
+	@mkdir -p dist
+	@cp $(addprefix $(TARGET)/$(HOST)/release/,$(PROGRAMS)) dist/
+endif
+	@echo "static programs: $(addprefix dist/,$(PROGRAMS))"
+
+## install: the programs into PREFIX/bin (/usr/local); DESTDIR is put in front
+install: build
+	install -d "$(BINDIR)"
+	install -m 755 $(addprefix $(TARGET)/release/,$(PROGRAMS)) "$(BINDIR)"
+
+## uninstall: takes them out again
+uninstall:
+	rm -f $(addprefix "$(BINDIR)"/,$(PROGRAMS))
+
+## clean: removes what was built
+clean:
+	$(CARGO) clean
+	rm -rf dist
+
+## help: this list
+help:
+	@sed -n 's/^## //p' $(firstword $(MAKEFILE_LIST))
