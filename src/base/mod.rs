@@ -2,6 +2,7 @@
 
 pub mod bencode;
 pub mod bitfield;
+pub mod cidr;
 pub mod endpoint;
 pub mod filemap;
 pub mod geometry;

@@ -1,0 +1,469 @@
+//! A worker: the loop that accepts, reads, answers and closes.
+
+use std::io;
+use std::mem;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::buffer::spare_capacity;
+use rustix::event::{Timespec, epoll};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, acceptfrom_with};
+
+use super::conn::{Conn, Phase, Progress, READ};
+use super::head::{Head, Parsed, parse};
+use super::limits::{Limits, Permit};
+use super::relay::{Job, Relays};
+use super::slab::{Slab, Token};
+use super::{Answer, Config, Handler, reply};
+
+/// How often deadlines are looked at.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How long nobody is accepted after the system had no descriptor left and none could be freed.
+const REST: Duration = Duration::from_millis(50);
+
+/// How long a client may take to notice that the connection has ended.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Connections that are accepted before those that are there get their turn.
+const BATCH: usize = 64;
+
+/// Bytes of answers that pile up before they are sent.
+const ENOUGH: usize = 64 << 10;
+
+/// The token of the order to stop; those of listeners follow.
+const STOP: Token = 0;
+
+/// What all workers share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) config: Config,
+    pub(super) listeners: Vec<TcpListener>,
+    pub(super) limits: Arc<Limits>,
+    pub(super) stop: Arc<OwnedFd>,
+}
+
+/// What becomes of a connection after a step.
+enum Fate {
+    /// It waits for what its phase says.
+    Keep,
+    /// It ends.
+    Close,
+    /// It goes to a relay with this request.
+    Page(Vec<u8>),
+}
+
+/// See the module.
+pub(super) struct Worker<H> {
+    shared: Arc<Shared>,
+    relays: Relays,
+    handler: H,
+    epoll: OwnedFd,
+    conns: Slab,
+    /// Where bytes are read into; most requests never leave it.
+    scratch: Vec<u8>,
+    out: Vec<u8>,
+    body: Vec<u8>,
+    now: Instant,
+    /// Nobody is accepted for the time being.
+    resting: bool,
+}
+
+impl<H: Handler> Worker<H> {
+    pub(super) fn new(shared: Arc<Shared>, relays: Relays, handler: H) -> io::Result<Self> {
+        let worker = Self {
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            shared,
+            relays,
+            handler,
+            conns: Slab::default(),
+            scratch: vec![0; READ],
+            out: Vec::new(),
+            body: Vec::new(),
+            now: Instant::now(),
+            resting: false,
+        };
+        worker.watch(&*worker.shared.stop, STOP, epoll::EventFlags::IN)?;
+        worker.open_doors()?;
+        Ok(worker)
+    }
+
+    /// Works until the order to stop comes.
+    pub(super) fn run(mut self) {
+        // Faults of the handler are caught where it is called; should there be one here, it costs the connections of this worker, not the service.
+        while panic::catch_unwind(AssertUnwindSafe(|| self.turn())).is_err() {
+            self.conns.clear();
+        }
+    }
+
+    fn turn(&mut self) {
+        let mut events = Vec::with_capacity(256);
+        let mut next_tick = Instant::now() + TICK;
+        loop {
+            let wait = Timespec::try_from(if self.resting { REST } else { TICK }).ok();
+            match epoll::wait(&self.epoll, spare_capacity(&mut events), wait.as_ref()) {
+                Ok(_) | Err(Errno::INTR) => {}
+                // It cannot happen, and if it did, it would again: do not burn the processor.
+                Err(_) => thread::sleep(REST),
+            }
+            self.now = Instant::now();
+            for event in events.drain(..) {
+                match event.data.u64() {
+                    STOP => return,
+                    small @ 1..=0xffff_ffff => self.accept(usize::try_from(small - 1).unwrap_or(0)),
+                    token => self.wake(token),
+                }
+            }
+            if self.resting {
+                self.resting = self.open_doors().is_err();
+            }
+            if self.now >= next_tick {
+                next_tick = self.now + TICK;
+                for token in self.conns.overdue(self.now) {
+                    self.conns.remove(token);
+                }
+            }
+        }
+    }
+
+    fn watch(&self, fd: impl AsFd, token: Token, what: epoll::EventFlags) -> io::Result<()> {
+        Ok(epoll::add(
+            &self.epoll,
+            fd,
+            epoll::EventData::new_u64(token),
+            what,
+        )?)
+    }
+
+    /// Waits for connections. One that comes wakes one worker, not all.
+    fn open_doors(&self) -> io::Result<()> {
+        let what = epoll::EventFlags::IN | epoll::EventFlags::EXCLUSIVE;
+        for (listener, token) in self.shared.listeners.iter().zip(1..) {
+            match self.watch(listener, token, what) {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    fn close_doors(&mut self) {
+        for listener in &self.shared.listeners {
+            let _ = epoll::delete(&self.epoll, listener);
+        }
+        self.resting = true;
+    }
+
+    fn accept(&mut self, listener: usize) {
+        let shared = Arc::clone(&self.shared);
+        let Some(listener) = shared.listeners.get(listener) else {
+            return;
+        };
+        for _ in 0..BATCH {
+            match acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
+                Ok((fd, from)) => {
+                    if let Some(from) = from.and_then(|from| SocketAddr::try_from(from).ok()) {
+                        self.admit(fd.into(), from);
+                    }
+                }
+                Err(Errno::AGAIN) => return,
+                Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+                    if self.make_room() == 0 {
+                        self.close_doors();
+                        return;
+                    }
+                }
+                // That connection was over before it was accepted; the next may be better.
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn admit(&mut self, stream: TcpStream, from: SocketAddr) {
+        let from = SocketAddr::new(from.ip().to_canonical(), from.port());
+        let permit = if self.handler.exempts(from.ip()) {
+            Some(Permit::exempt())
+        } else {
+            self.shared.limits.acquire(from.ip())
+        };
+        let Some(permit) = permit else {
+            return;
+        };
+        let config = &self.shared.config;
+        let mut conn = Conn {
+            stream,
+            from,
+            permit,
+            input: Vec::new(),
+            output: Vec::new(),
+            since: self.now,
+            deadline: self.now + config.head_time,
+            phase: Phase::Reading,
+            head_begun: false,
+        };
+        let share = config.connections.div_ceil(config.workers.max(1));
+        // The request is often there already; then the connection may be over before it was ever waited for.
+        match self.step(&mut conn) {
+            Fate::Close => {}
+            Fate::Page(request) => self.pass_on(conn, request),
+            Fate::Keep => {
+                if self.conns.len() >= share {
+                    self.make_room();
+                }
+                let what = interest(conn.phase);
+                let token = self.conns.insert(conn);
+                if self.start_watching(token, what).is_err() {
+                    self.conns.remove(token);
+                }
+            }
+        }
+    }
+
+    fn start_watching(&mut self, token: Token, what: epoll::EventFlags) -> io::Result<()> {
+        let Some(conn) = self.conns.get_mut(token) else {
+            return Ok(());
+        };
+        let data = epoll::EventData::new_u64(token);
+        Ok(epoll::add(&self.epoll, &conn.stream, data, what)?)
+    }
+
+    /// Ends a part of the connections that have done nothing for longest. Returns how many.
+    fn make_room(&mut self) -> usize {
+        let idle = self.conns.longest_idle((self.conns.len() / 16).max(1));
+        for &token in &idle {
+            self.conns.remove(token);
+        }
+        idle.len()
+    }
+
+    /// Something has happened to a connection.
+    fn wake(&mut self, token: Token) {
+        // It may have been closed to make room a moment ago.
+        let Some(mut conn) = self.conns.take(token) else {
+            return;
+        };
+        let before = conn.phase;
+        match self.step(&mut conn) {
+            Fate::Keep => {
+                let (was, is) = (interest(before), interest(conn.phase));
+                let data = epoll::EventData::new_u64(token);
+                let watched =
+                    was == is || epoll::modify(&self.epoll, &conn.stream, data, is).is_ok();
+                self.conns.put_back(token, conn);
+                if !watched {
+                    self.conns.remove(token);
+                }
+            }
+            Fate::Close => self.conns.release(token),
+            Fate::Page(request) => {
+                let _ = epoll::delete(&self.epoll, &conn.stream);
+                self.conns.release(token);
+                self.pass_on(conn, request);
+            }
+        }
+    }
+
+    fn pass_on(&mut self, conn: Conn, request: Vec<u8>) {
+        let job = Job {
+            client: conn.stream,
+            permit: conn.permit,
+            before: conn.output,
+            request,
+        };
+        if let Err(job) = self.relays.submit(job) {
+            self.out.clear();
+            reply::write_error(503, &mut self.out);
+            // As far as it fits: the client gets a whole answer, or an end.
+            let _ = io::Write::write(&mut &job.client, &self.out);
+        }
+    }
+
+    /// Does what can be done now.
+    fn step(&mut self, conn: &mut Conn) -> Fate {
+        match conn.phase {
+            Phase::Reading => self.read(conn),
+            Phase::Draining => self.drain(conn),
+            Phase::Writing | Phase::Closing => {
+                if !conn.flush() {
+                    return Fate::Close;
+                }
+                if !conn.output.is_empty() {
+                    return Fate::Keep;
+                }
+                if conn.phase == Phase::Closing {
+                    return self.part(conn);
+                }
+                conn.phase = Phase::Reading;
+                let waiting = mem::take(&mut conn.input);
+                self.serve(conn, &waiting, false)
+            }
+        }
+    }
+
+    fn read(&mut self, conn: &mut Conn) -> Fate {
+        let mut scratch = mem::take(&mut self.scratch);
+        let fate = match conn.read(&mut scratch) {
+            Progress::Gone => Fate::Close,
+            Progress::Blocked => Fate::Keep,
+            Progress::Some(n) => {
+                let (fresh, more) = (scratch.get(..n).unwrap_or_default(), n == scratch.len());
+                if conn.input.is_empty() {
+                    self.serve(conn, fresh, more)
+                } else {
+                    let mut all = mem::take(&mut conn.input);
+                    all.extend_from_slice(fresh);
+                    self.serve(conn, &all, more)
+                }
+            }
+        };
+        self.scratch = scratch;
+        fate
+    }
+
+    fn drain(&mut self, conn: &Conn) -> Fate {
+        // Not to the end: somebody who sends faster than we read would keep us from everybody else.
+        for _ in 0..4 {
+            match conn.read(&mut self.scratch) {
+                Progress::Some(_) => {}
+                Progress::Blocked => break,
+                Progress::Gone => return Fate::Close,
+            }
+        }
+        Fate::Keep
+    }
+
+    /// Ends a connection whose client may still be sending.
+    fn part(&mut self, conn: &mut Conn) -> Fate {
+        conn.finish();
+        conn.phase = Phase::Draining;
+        conn.deadline = self.now + DRAIN;
+        self.drain(conn)
+    }
+
+    /// Answers the requests in `bytes`, all that are there; `more` tells that the kernel may hold more.
+    fn serve(&mut self, conn: &mut Conn, bytes: &[u8], more: bool) -> Fate {
+        let mut rest = bytes;
+        let mut out = mem::take(&mut self.out);
+        let fate = loop {
+            out.clear();
+            let (before, end) = (rest.len(), self.answer_some(conn, &mut rest, &mut out));
+            if rest.len() < before {
+                conn.since = self.now;
+            }
+            if let End::Page(request) = end {
+                conn.output.extend_from_slice(&out);
+                break Fate::Page(request);
+            }
+            if !conn.send(&out) {
+                break Fate::Close;
+            }
+            let ends = matches!(end, End::Close | End::Error);
+            if !conn.output.is_empty() {
+                conn.phase = if ends { Phase::Closing } else { Phase::Writing };
+                conn.deadline = self.now + self.shared.config.head_time;
+                break Fate::Keep;
+            }
+            match end {
+                End::Full => {}
+                End::Close if rest.is_empty() && !more => break Fate::Close,
+                End::Close | End::Error => break self.part(conn),
+                End::Wait | End::Page(_) => {
+                    let served = rest.len() < bytes.len();
+                    self.set_deadline(conn, served, rest.is_empty());
+                    break Fate::Keep;
+                }
+            }
+        };
+        if conn.phase != Phase::Draining && matches!(fate, Fate::Keep) {
+            conn.input = rest.to_vec();
+        }
+        self.out = out;
+        fate
+    }
+
+    /// A head that has begun keeps its deadline, however many bytes of it come.
+    fn set_deadline(&self, conn: &mut Conn, served: bool, idle: bool) {
+        let config = &self.shared.config;
+        if idle {
+            conn.deadline = self.now + config.idle_time;
+        } else if served || !conn.head_begun {
+            conn.deadline = self.now + config.head_time;
+        }
+        conn.head_begun = !idle;
+    }
+
+    /// Answers requests until there is no whole one left, or enough to send.
+    fn answer_some(&mut self, conn: &Conn, rest: &mut &[u8], out: &mut Vec<u8>) -> End {
+        loop {
+            match parse(rest) {
+                Parsed::Incomplete => return End::Wait,
+                Parsed::Bad(status) => {
+                    reply::write_error(status, out);
+                    return End::Error;
+                }
+                Parsed::Whole(head, len) => {
+                    *rest = rest.get(len..).unwrap_or_default();
+                    if let Some(request) = self.answer(&head, conn.from, out) {
+                        return End::Page(request);
+                    }
+                    if !head.keep_alive {
+                        return End::Close;
+                    }
+                    if out.len() > ENOUGH {
+                        return End::Full;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Answers one request, or says what the pages are to be asked.
+    fn answer(&mut self, head: &Head<'_>, from: SocketAddr, out: &mut Vec<u8>) -> Option<Vec<u8>> {
+        let Self { handler, body, .. } = self;
+        body.clear();
+        let answer = panic::catch_unwind(AssertUnwindSafe(|| handler.answer(head, from, body)));
+        match answer {
+            Ok(Answer::Page) => return Some(self.relays.request(head, from.ip())),
+            Ok(Answer::Reply {
+                status,
+                content_type,
+            }) => {
+                reply::write(head, status, content_type, body, out);
+            }
+            Err(_) => reply::write(
+                head,
+                500,
+                "text/plain; charset=utf-8",
+                b"internal error\n",
+                out,
+            ),
+        }
+        None
+    }
+}
+
+/// Why no more requests are answered for now.
+enum End {
+    /// There is no whole one.
+    Wait,
+    /// There may be more, but the answers have to be sent first.
+    Full,
+    /// The client wants no more.
+    Close,
+    /// What came is no request.
+    Error,
+    /// This one is for the pages.
+    Page(Vec<u8>),
+}
+
+fn interest(phase: Phase) -> epoll::EventFlags {
+    match phase {
+        Phase::Reading | Phase::Draining => epoll::EventFlags::IN,
+        Phase::Writing | Phase::Closing => epoll::EventFlags::OUT,
+    }
+}
