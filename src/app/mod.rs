@@ -8,3 +8,4 @@ pub mod human;
 pub mod output;
 pub mod signals;
 pub mod torrent_file;
+pub mod tracker;

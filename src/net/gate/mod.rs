@@ -30,7 +30,7 @@ use rustix::fd::OwnedFd;
 use super::http_server::PageServer;
 pub use head::Head;
 use limits::Limits;
-pub use listen::listen;
+pub use listen::{descriptors, listen};
 use relay::Relays;
 use worker::{Shared, Worker};
 

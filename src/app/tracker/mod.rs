@@ -1,0 +1,245 @@
+//! `hivebt-tracker`, and the same tracker inside another program.
+
+mod carrier;
+mod options;
+mod pages;
+mod service;
+mod source;
+
+use std::ffi::OsString;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+use std::{fs, thread};
+
+use super::failure::{Exit, Failure};
+use super::output;
+use super::signals::{self, Signal};
+use crate::base::cidr::Cidr;
+use crate::core::tracker::Access;
+use crate::net::gate::{self, Gate};
+use crate::net::http_server::PageServer;
+use carrier::Carrier;
+use options::{Options, Voice};
+use service::Service;
+
+/// How a tracker runs.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to listen. Empty: at [`Config::port`], on all addresses of both families, or of IPv4 alone where IPv6 is off.
+    pub listen: Vec<SocketAddr>,
+    /// Where to listen if no address is given; 0 lets the kernel choose.
+    pub port: u16,
+    /// The longest time between two announces of a peer, in seconds.
+    pub interval: u32,
+    /// Most peers in one reply.
+    pub max_peers: u32,
+    /// How often what silent peers took up is given back at least.
+    pub cleanup: Duration,
+    /// A file of the only info-hashes that are served.
+    pub allow: Option<PathBuf>,
+    /// A file of info-hashes that are not served.
+    pub deny: Option<PathBuf>,
+    /// Who may say where a request really comes from.
+    pub trust: Vec<Cidr>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: Vec::new(),
+            port: 8080,
+            interval: 300,
+            max_peers: 50,
+            cleanup: Duration::from_secs(3600),
+            allow: None,
+            deny: None,
+            trust: Vec::new(),
+        }
+    }
+}
+
+/// A running tracker. Stops when dropped.
+#[derive(Debug)]
+pub struct Server {
+    addresses: Vec<SocketAddr>,
+    config: Config,
+    service: Arc<Service>,
+    // The threads below end when these are dropped.
+    _gate: Gate,
+    _caretaker: mpsc::Sender<()>,
+}
+
+impl Server {
+    /// Listens and serves, on threads of its own.
+    ///
+    /// # Errors
+    /// If a list cannot be read or an address cannot be listened at.
+    pub fn start(config: Config) -> Result<Self, Failure> {
+        let service = Arc::new(Service::new(&config, read_lists(&config)?));
+        let listeners = listen(&config)?;
+        let addresses = listeners
+            .iter()
+            .filter_map(|l| l.local_addr().ok())
+            .collect();
+        let starting = |cause: io::Error| {
+            Failure::plain(
+                Exit::Failed,
+                format_args!("cannot start the tracker: {cause}"),
+            )
+        };
+        let pages = {
+            let service = Arc::clone(&service);
+            PageServer::start(Box::new(move |wanted| pages::page(&service, wanted)))
+        };
+        let limits = gate::Config {
+            connections: gate::descriptors().saturating_sub(SPARE).clamp(16, 10_000),
+            ..gate::Config::default()
+        };
+        let gate = Gate::start(limits, listeners, pages.map_err(starting)?, || {
+            Carrier::new(Arc::clone(&service))
+        });
+        let gate = gate.map_err(starting)?;
+        let caretaker = look_after(&service, config.cleanup).map_err(starting)?;
+        Ok(Self {
+            addresses,
+            config,
+            service,
+            _gate: gate,
+            _caretaker: caretaker,
+        })
+    }
+
+    /// Where it listens, with the real ports.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Reads the lists again.
+    ///
+    /// # Errors
+    /// If one cannot be read; the old ones then stay.
+    pub fn reload(&self) -> Result<(), Failure> {
+        self.service.set_access(read_lists(&self.config)?);
+        Ok(())
+    }
+
+    /// Stops serving.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+/// Descriptors that are kept for everything but connections.
+const SPARE: usize = 64;
+
+/// The program; `arguments` without its name.
+///
+/// # Errors
+/// What the operator is to be told.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
+    let Some(Options { config, voice }) = options::read(arguments)? else {
+        return Ok(Exit::Done);
+    };
+    let (tell, told) = mpsc::channel();
+    let watching = signals::watch(move |signal| {
+        // Nobody listens any more once the end has begun.
+        let _ = tell.send(signal);
+    });
+    watching.map_err(|cause| {
+        Failure::plain(
+            Exit::Failed,
+            format_args!("cannot watch for signals: {cause}"),
+        )
+    })?;
+    let server = Server::start(config)?;
+    if voice > Voice::Quiet {
+        for address in server.addresses() {
+            output::note(format_args!("listening on http://{address}/announce"));
+        }
+    }
+    loop {
+        match told.recv_timeout(REPORT) {
+            Ok(Signal::Reload) => match server.reload() {
+                Ok(()) if voice > Voice::Quiet => output::note("lists read again"),
+                Ok(()) => {}
+                Err(failure) => output::note(format_args!("error: {failure}; the old lists stay")),
+            },
+            Ok(Signal::Interrupt | Signal::Terminate) | Err(RecvTimeoutError::Disconnected) => {
+                break;
+            }
+            Err(RecvTimeoutError::Timeout) if voice == Voice::Verbose => {
+                output::note(pages::summary(&server.service));
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+    server.stop();
+    Ok(Exit::Done)
+}
+
+/// How often `--verbose` says how it goes.
+const REPORT: Duration = Duration::from_secs(60);
+
+/// Starts the thread that gives memory back; it ends with the sender.
+fn look_after(service: &Arc<Service>, every: Duration) -> io::Result<mpsc::Sender<()>> {
+    let (alive, gone) = mpsc::channel::<()>();
+    let service = Arc::clone(service);
+    let work = move || {
+        while matches!(gone.recv_timeout(every), Err(RecvTimeoutError::Timeout)) {
+            service.cleanup();
+        }
+    };
+    thread::Builder::new()
+        .name("caretaker".into())
+        .spawn(work)?;
+    Ok(alive)
+}
+
+fn listen(config: &Config) -> Result<Vec<TcpListener>, Failure> {
+    let named = |addr: SocketAddr| {
+        gate::listen(addr).map_err(|cause| Failure::new(Exit::Network, "listen at", addr, cause))
+    };
+    if !config.listen.is_empty() {
+        return config.listen.iter().copied().map(named).collect();
+    }
+    let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, config.port));
+    match gate::listen(both) {
+        Ok(listener) => Ok(vec![listener]),
+        // Another reason than that IPv6 is off would be the same for IPv4, and better told for the address that was meant.
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied
+            ) =>
+        {
+            Err(Failure::new(Exit::Network, "listen at", both, e))
+        }
+        Err(_) => named((Ipv4Addr::UNSPECIFIED, config.port).into()).map(|listener| vec![listener]),
+    }
+}
+
+fn read_lists(config: &Config) -> Result<Access, Failure> {
+    let read = |path: &Option<PathBuf>| path.as_deref().map(read_list).transpose();
+    let (allow, deny) = (read(&config.allow)?, read(&config.deny)?);
+    Access::read(allow.as_deref(), deny.as_deref()).map_err(|(of_deny, bad)| {
+        let path = if of_deny { &config.deny } else { &config.allow };
+        let path = path.as_deref().unwrap_or(Path::new("")).display();
+        Failure::new(Exit::Input, "read the list", path, bad)
+    })
+}
+
+fn read_list(path: &Path) -> Result<String, Failure> {
+    fs::read_to_string(path).map_err(|cause| {
+        let exit = if cause.kind() == io::ErrorKind::InvalidData {
+            Exit::Input
+        } else {
+            Exit::Storage
+        };
+        Failure::new(exit, "read the list", path.display(), cause)
+    })
+}

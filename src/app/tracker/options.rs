@@ -1,0 +1,209 @@
+//! The command line of `hivebt-tracker`, and what the configuration adds to it.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Config;
+use crate::app::failure::Failure;
+use crate::app::{args, config, output};
+use crate::base::cidr::Cidr;
+
+/// How much is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Voice {
+    /// Only errors.
+    Quiet,
+    /// Where it listens.
+    Normal,
+    /// Also how it goes, from time to time.
+    Verbose,
+}
+
+/// What to do, and how to tell.
+#[derive(Debug)]
+pub(super) struct Options {
+    pub(super) config: Config,
+    pub(super) voice: Voice,
+}
+
+const VERSION: &str = concat!("hivebt-tracker ", env!("CARGO_PKG_VERSION"), "\n");
+
+const HELP: &str = "\
+Runs a BitTorrent tracker, by which peers find each other.
+
+Usage: hivebt-tracker [OPTIONS]
+
+Where:
+  -l, --listen ADDR:PORT  may be repeated; port 0 picks a free one
+                          [default: [::]:8080 for IPv4 and IPv6, 0.0.0.0:8080 where IPv6 is off]
+      --trust-proxy CIDR  believes X-Forwarded-For and `ip=` that come from these addresses; may be repeated
+
+What peers are told:
+      --interval SECS     longest time between two announces of a peer; small swarms are told
+                          5 to 15 s instead, larger ones a second for every 4 peers [default: 300]
+      --max-peers N       peers in one reply at most [default: 50]
+
+Which torrents:
+      --allow FILE        serves only these info-hashes, one a line
+      --deny FILE         does not serve these; both are read again on SIGHUP
+
+How:
+      --cleanup SECS      how often memory of silent peers is given back at least; they are never
+                          handed out for longer than twice the interval and a little [default: 3600]
+      --config FILE       [default: bt_config.json in the working directory, if it is there]
+  -q, --quiet             nothing but errors
+  -v, --verbose           a line about torrents and peers every minute
+  -h, --help
+  -V, --version
+
+Answers /announce and /scrape, /stats (JSON; ?mode=everything lists the swarms), /healthz, and / for people.
+";
+
+/// The command line alone; `None` where it says nothing.
+#[derive(Default)]
+struct Line {
+    listen: Vec<SocketAddr>,
+    trust: Vec<Cidr>,
+    interval: Option<u32>,
+    max_peers: Option<u32>,
+    cleanup: Option<u32>,
+    allow: Option<PathBuf>,
+    deny: Option<PathBuf>,
+    config: Option<PathBuf>,
+    voice: Option<Voice>,
+}
+
+/// Reads command line and configuration; `None` if only help or the version was asked for.
+pub(super) fn read(
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Result<Option<Options>, Failure> {
+    let Some(line) = Line::read(lexopt::Parser::from_args(arguments))? else {
+        return Ok(None);
+    };
+    let file = config::load(line.config.as_deref())?.tracker;
+    let usual = Config::default();
+    let cleanup = line.cleanup.or(file.cleanup_interval);
+    Ok(Some(Options {
+        config: Config {
+            listen: line.listen,
+            port: file.port.unwrap_or(usual.port),
+            interval: line
+                .interval
+                .or(file.announce_interval)
+                .unwrap_or(usual.interval),
+            max_peers: line
+                .max_peers
+                .or(file.max_peers_per_torrent)
+                .unwrap_or(usual.max_peers),
+            cleanup: cleanup.map_or(usual.cleanup, |secs| Duration::from_secs(secs.into())),
+            allow: line.allow,
+            deny: line.deny,
+            trust: line.trust,
+        },
+        voice: line.voice.unwrap_or(Voice::Normal),
+    }))
+}
+
+impl Line {
+    fn read(mut parser: lexopt::Parser) -> Result<Option<Self>, Failure> {
+        use lexopt::prelude::*;
+        let mut line = Self::default();
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Short('l') | Long("listen") => {
+                    let takes = "an address and a port such as 0.0.0.0:8080 or [::]:8080";
+                    line.listen
+                        .push(args::parsed("--listen", parser.value()?, takes)?);
+                }
+                Long("trust-proxy") => {
+                    let takes = "an address or a block of them such as 10.0.0.0/8";
+                    line.trust
+                        .push(args::parsed("--trust-proxy", parser.value()?, takes)?);
+                }
+                Long("interval") => line.interval = Some(seconds("--interval", parser.value()?)?),
+                Long("cleanup") => line.cleanup = Some(seconds("--cleanup", parser.value()?)?),
+                Long("max-peers") => {
+                    line.max_peers =
+                        Some(within("--max-peers", parser.value()?, 10_000, "a number")?);
+                }
+                Long("allow") => line.allow = Some(parser.value()?.into()),
+                Long("deny") => line.deny = Some(parser.value()?.into()),
+                Long("config") => line.config = Some(parser.value()?.into()),
+                Short('q') | Long("quiet") => line.voice = Some(Voice::Quiet),
+                Short('v') | Long("verbose") => line.voice = Some(Voice::Verbose),
+                Short('h') | Long("help") => {
+                    output::text(HELP);
+                    return Ok(None);
+                }
+                Short('V') | Long("version") => {
+                    output::text(VERSION);
+                    return Ok(None);
+                }
+                other => return Err(other.unexpected().into()),
+            }
+        }
+        Ok(Some(line))
+    }
+}
+
+fn seconds(option: &str, value: OsString) -> Result<u32, Failure> {
+    within(option, value, 86_400, "seconds")
+}
+
+fn within(option: &str, value: OsString, most: u32, what: &str) -> Result<u32, Failure> {
+    let text = args::text(option, value)?;
+    let number = text.parse().ok().filter(|n| (1..=most).contains(n));
+    number.ok_or_else(|| args::bad_value(option, text, &format!("{what} from 1 to {most}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_line(words: &[&str]) -> Result<Option<Line>, Failure> {
+        Line::read(lexopt::Parser::from_args(words))
+    }
+
+    #[test]
+    fn options_are_read() {
+        let line = read_line(&[
+            "-l",
+            "[::1]:0",
+            "--listen=127.0.0.1:9",
+            "--interval",
+            "60",
+            "--trust-proxy",
+            "10.0.0.0/8",
+            "-v",
+        ]);
+        let line = line.unwrap().unwrap();
+        assert_eq!(
+            (line.listen.len(), line.interval, line.trust.len()),
+            (2, Some(60), 1)
+        );
+        assert_eq!(line.voice, Some(Voice::Verbose));
+    }
+
+    #[test]
+    fn a_bad_value_is_told_with_its_option() {
+        for words in [
+            ["--listen", "8080"],
+            ["--interval", "0"],
+            ["--interval", "86401"],
+            ["--cleanup", "-1"],
+            ["--max-peers", "many"],
+            ["--trust-proxy", "proxy"],
+        ] {
+            let failure = read_line(&words).err().unwrap().to_string();
+            assert!(
+                failure.contains(words[0]) && failure.contains(words[1]),
+                "{failure}"
+            );
+        }
+        for unknown in ["--no-udp", "--policy", "here", "--json"] {
+            assert!(read_line(&[unknown]).is_err(), "{unknown}");
+        }
+    }
+}

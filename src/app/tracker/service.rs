@@ -1,0 +1,184 @@
+//! The tracker behind whatever carries requests to it: shards behind locks, lists, counters.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use super::Config;
+use crate::base::cidr::Cidr;
+use crate::base::id::InfoHash;
+use crate::base::time::Time;
+use crate::core::tracker::{self, Access, Shard, SwarmView, Totals, shard_of};
+use crate::proto::tracker::{AnnounceReply, AnnounceRequest, Refusal, SwarmStats};
+
+/// Shards. Far more than processors, so that two of them rarely want the same one.
+const SHARDS: usize = 32;
+
+/// How old the counts may be that statistics show.
+const FRESH: Duration = Duration::from_secs(5);
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Service {
+    shards: Vec<Mutex<Shard>>,
+    secret: u64,
+    access: RwLock<Access>,
+    trust: Vec<Cidr>,
+    started: Instant,
+    cleaned: Mutex<Instant>,
+    counters: Counters,
+}
+
+/// What has happened since the start.
+#[derive(Debug, Default)]
+struct Counters {
+    announces: AtomicU64,
+    scrapes: AtomicU64,
+    errors: AtomicU64,
+}
+
+/// How it goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Statistics {
+    pub(super) uptime: Duration,
+    pub(super) totals: Totals,
+    pub(super) announces: u64,
+    pub(super) scrapes: u64,
+    /// Requests that were refused.
+    pub(super) errors: u64,
+}
+
+impl Service {
+    pub(super) fn new(config: &Config, access: Access) -> Self {
+        let shard = tracker::Config {
+            interval: config.interval,
+            max_peers: config.max_peers,
+            ..tracker::Config::default()
+        };
+        let shard = shard.divided(SHARDS);
+        let mut rng = fastrand::Rng::new();
+        let started = Instant::now();
+        Self {
+            shards: (0..SHARDS)
+                .map(|_| Mutex::new(Shard::new(shard, rng.u64(..))))
+                .collect(),
+            secret: rng.u64(..),
+            access: RwLock::new(access),
+            trust: config.trust.clone(),
+            started,
+            cleaned: Mutex::new(started),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Answers an announce, whatever carried it. `ip` is where others should reach the peer. `reply` is filled anew; only its memory is used again.
+    pub(super) fn announce(
+        &self,
+        ip: IpAddr,
+        request: &AnnounceRequest,
+        rng: &mut fastrand::Rng,
+        reply: &mut AnnounceReply,
+    ) -> Result<(), Refusal> {
+        count(&self.counters.announces);
+        self.check(request.info_hash)?;
+        let now = self.now();
+        self.with(request.info_hash, |shard| {
+            shard.announce(now, ip, request, rng, reply)
+        })
+    }
+
+    /// Answers for one swarm of a scrape, whatever carried it. One that is not served looks like one that nobody has heard of.
+    pub(super) fn scrape(&self, hash: InfoHash) -> SwarmStats {
+        if self.check(hash).is_err() {
+            return SwarmStats::default();
+        }
+        let now = self.now();
+        self.with(hash, |shard| shard.scrape(now, hash))
+    }
+
+    /// Notes that a scrape came, of however many swarms.
+    pub(super) fn count_scrape(&self) {
+        count(&self.counters.scrapes);
+    }
+
+    /// Notes that a request was refused.
+    pub(super) fn count_error(&self) {
+        count(&self.counters.errors);
+    }
+
+    /// Replaces the lists.
+    pub(super) fn set_access(&self, access: Access) {
+        *self.access.write().unwrap_or_else(PoisonError::into_inner) = access;
+    }
+
+    /// Whether `ip` may say where a request really comes from.
+    pub(super) fn trusts(&self, ip: IpAddr) -> bool {
+        self.trust.iter().any(|block| block.contains(ip))
+    }
+
+    /// Forgets silent peers everywhere.
+    pub(super) fn cleanup(&self) {
+        *self.cleaned.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        let now = self.now();
+        self.each(|shard| shard.cleanup(now));
+    }
+
+    /// Sums and counters.
+    pub(super) fn statistics(&self) -> Statistics {
+        self.freshen();
+        let mut totals = Totals::default();
+        self.each(|shard| totals += shard.totals());
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Statistics {
+            uptime: self.started.elapsed(),
+            totals,
+            announces: read(&self.counters.announces),
+            scrapes: read(&self.counters.scrapes),
+            errors: read(&self.counters.errors),
+        }
+    }
+
+    /// All swarms with peers, by info-hash; of each at most `limit` leechers are shown.
+    pub(super) fn swarms(&self, limit: usize) -> Vec<SwarmView> {
+        self.freshen();
+        let mut all = Vec::new();
+        self.each(|shard| all.extend(shard.views(limit)));
+        all.sort_by_key(|view| view.hash);
+        all
+    }
+
+    /// Cleans up if it was not done lately.
+    fn freshen(&self) {
+        let cleaned = *self.cleaned.lock().unwrap_or_else(PoisonError::into_inner);
+        if cleaned.elapsed() > FRESH {
+            self.cleanup();
+        }
+    }
+
+    fn check(&self, hash: InfoHash) -> Result<(), Refusal> {
+        self.access
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .check(hash)
+    }
+
+    fn now(&self) -> Time {
+        Time::ZERO + self.started.elapsed()
+    }
+
+    fn with<T>(&self, hash: InfoHash, work: impl FnOnce(&mut Shard) -> T) -> T {
+        let shard = &self.shards[shard_of(hash, self.secret, self.shards.len())];
+        work(&mut shard.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn each(&self, mut work: impl FnMut(&mut Shard)) {
+        for shard in &self.shards {
+            work(&mut shard.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
