@@ -3,9 +3,11 @@
 //! `tiny_http` has no timeouts and starts a thread for every connection, so strangers never reach it: it listens on a local socket without a name in any
 //! folder, takes only what carries a token that this process made up, and gets its requests from the [gate](super::gate), which passes on a few at a time.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::mem::ManuallyDrop;
 use std::net::{IpAddr, Shutdown};
+use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::panic::{self, AssertUnwindSafe};
@@ -14,8 +16,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use rustix::rand::{GetRandomFlags, getrandom};
-use socket2::SockRef;
 use tiny_http::{Header, Request, Response, Server};
 
 /// The header that carries the token.
@@ -62,13 +62,13 @@ impl PageServer {
     /// Starts to serve `pages`, on a thread of its own.
     ///
     /// # Errors
-    /// If the system has no socket, thread or random number to give.
+    /// If the system has no socket or thread to give.
     pub fn start(pages: Box<Pages>) -> io::Result<Self> {
-        let address = SocketAddr::from_abstract_name(format!("hivebt-{}", token()?))?;
+        let address = SocketAddr::from_abstract_name(format!("hivebt-{}", token()))?;
         let server = Self {
             listener: UnixListener::bind_addr(&address)?,
             address,
-            token: token()?,
+            token: token(),
             stopping: Arc::default(),
         };
         let (listener, token) = (server.listener.try_clone()?, server.token.clone());
@@ -99,8 +99,10 @@ impl PageServer {
 impl Drop for PageServer {
     fn drop(&mut self) {
         self.stopping.store(true, Ordering::Relaxed);
-        // Ends the wait for connections with an error, which ends the server.
-        let _ = SockRef::from(&self.listener).shutdown(Shutdown::Both);
+        // Ends the wait for connections with an error, which ends the server. Only streams have the method, but every socket has the call.
+        if let Ok(listener) = self.listener.try_clone() {
+            let _ = UnixStream::from(OwnedFd::from(listener)).shutdown(Shutdown::Both);
+        }
     }
 }
 
@@ -124,10 +126,10 @@ fn serve(listener: &UnixListener, token: &str, pages: &Pages) {
     thread::sleep(PAUSE);
 }
 
-fn token() -> io::Result<String> {
-    let mut bytes = [0_u8; 16];
-    getrandom(&mut bytes, GetRandomFlags::empty())?;
-    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+/// 32 hexadecimal digits that nobody can foresee: the standard library seeds its hashers from the system's random numbers.
+fn token() -> String {
+    let half = || RandomState::new().hash_one(0);
+    format!("{:016x}{:016x}", half(), half())
 }
 
 fn answer(request: Request, token: &str, pages: &Pages) {

@@ -5,10 +5,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// Connections that may wait to be accepted. The kernel cuts this to its own limit (`net.core.somaxconn`).
 const BACKLOG: i32 = 512;
+
+/// The same for a server that strangers can reach.
+const PUBLIC_BACKLOG: i32 = 4096;
 
 /// Bytes that the kernel may hold unsent. More would let a choke, a have or a cancel queue up behind data that is already
 /// out of our hands; less would let a fast link run dry between two wake-ups.
@@ -86,6 +89,21 @@ fn listen_at(bind: &Bind, addr: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// Listens at exactly `addr`, at `[::]` for both families, as a server that strangers can reach: the socket does not block, and many connections may wait.
+///
+/// # Errors
+/// As the kernel says: the address is taken, or not ours, or there is no IPv6.
+pub fn listen_public(addr: SocketAddr) -> io::Result<TcpListener> {
+    let listener = listen_at(&Bind::default(), addr)?;
+    let socket = SockRef::from(&listener);
+    // A second `listen` only makes the queue longer.
+    socket.listen(PUBLIC_BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    // Connections inherit it: an answer must not wait until the client has acknowledged the one before.
+    socket.set_tcp_nodelay(true)?;
+    Ok(listener)
 }
 
 /// Connects to a peer.

@@ -22,6 +22,7 @@ use crate::base::cidr::Cidr;
 use crate::core::tracker::Access;
 use crate::net::gate::{self, Gate};
 use crate::net::http_server::PageServer;
+use crate::net::tcp;
 use carrier::Carrier;
 use options::{Options, Voice};
 use service::Service;
@@ -202,13 +203,14 @@ fn look_after(service: &Arc<Service>, every: Duration) -> io::Result<mpsc::Sende
 
 fn listen(config: &Config) -> Result<Vec<TcpListener>, Failure> {
     let named = |addr: SocketAddr| {
-        gate::listen(addr).map_err(|cause| Failure::new(Exit::Network, "listen at", addr, cause))
+        tcp::listen_public(addr)
+            .map_err(|cause| Failure::new(Exit::Network, "listen at", addr, cause))
     };
     if !config.listen.is_empty() {
         return config.listen.iter().copied().map(named).collect();
     }
     let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, config.port));
-    match gate::listen(both) {
+    match tcp::listen_public(both) {
         Ok(listener) => Ok(vec![listener]),
         // Another reason than that IPv6 is off would be the same for IPv4, and better told for the address that was meant.
         Err(e)

@@ -1,5 +1,6 @@
 //! The tracker behind whatever carries requests to it: shards behind locks, lists, counters.
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
@@ -57,13 +58,14 @@ impl Service {
             ..tracker::Config::default()
         };
         let shard = shard.divided(SHARDS);
-        let mut rng = fastrand::Rng::new();
+        // The standard library seeds its hashers from the system's random numbers.
+        let secret = || RandomState::new().hash_one(0);
         let started = Instant::now();
         Self {
             shards: (0..SHARDS)
-                .map(|_| Mutex::new(Shard::new(shard, rng.u64(..))))
+                .map(|_| Mutex::new(Shard::new(shard, secret())))
                 .collect(),
-            secret: rng.u64(..),
+            secret: secret(),
             access: RwLock::new(access),
             trust: config.trust.clone(),
             started,

@@ -10,9 +10,9 @@
 //! * without a free file descriptor those go that have waited longest, and the service goes on.
 
 mod conn;
+mod descriptors;
 mod head;
 mod limits;
-mod listen;
 mod relay;
 mod reply;
 mod slab;
@@ -28,9 +28,9 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::OwnedFd;
 
 use super::http_server::PageServer;
+pub use descriptors::descriptors;
 pub use head::Head;
 use limits::Limits;
-pub use listen::{descriptors, listen};
 use relay::Relays;
 use worker::{Shared, Worker};
 
@@ -92,7 +92,7 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Starts to serve `listeners`, which [`listen`] made. `handler` is called once for each worker.
+    /// Starts to serve `listeners`, which [`listen_public`](super::tcp::listen_public) made. `handler` is called once for each worker.
     ///
     /// # Errors
     /// If the system has no thread or descriptor to give.
