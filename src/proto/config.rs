@@ -472,4 +472,18 @@ mod tests {
             "seeder must be an object: `{…}`"
         );
     }
+
+    #[test]
+    fn a_file_cut_or_changed_anywhere_is_read_or_refused() {
+        let good = r#"{"tracker":{"port":80},"torrent_creation":{"announce":["http://a/"]},"network":{"listen_port_range":[1,2]}}"#;
+        assert!(read(good).is_ok());
+        for at in 0..good.len() {
+            assert!(read(&good[..at]).is_err(), "cut at {at}");
+            for byte in 0..=255 {
+                let mut bytes = good.as_bytes().to_vec();
+                bytes[at] = byte;
+                let _ = Config::from_bytes(&bytes);
+            }
+        }
+    }
 }

@@ -219,4 +219,19 @@ mod tests {
         }
         assert!(web("udp://a:1").is_err() && web("https://a/").is_ok());
     }
+
+    #[test]
+    fn a_url_cut_or_changed_anywhere_is_taken_apart_or_refused() {
+        for good in ["http://u@[::1]:80/a?b", "udp://ab.c:9", "https://1.2.3.4"] {
+            for at in 0..good.len() {
+                let _ = tracker(&good[..at]);
+                for c in (0..=255_u8).map(char::from) {
+                    let url = format!("{}{c}{}", &good[..at], &good[at + 1..]);
+                    if let Ok(target) = tracker(&url) {
+                        assert!(target.port > 0 && !target.host.is_empty(), "{url}");
+                    }
+                }
+            }
+        }
+    }
 }
