@@ -4,7 +4,8 @@
 
 mod support;
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -323,7 +324,7 @@ fn a_mistake_on_the_command_line_is_named_before_anything_is_done() {
 #[test]
 fn help_and_version_work_everywhere() {
     let dir = TempDir::new("help");
-    for verb in [&[][..], &["show"], &["verify"], &["magnet"]] {
+    for verb in [&[][..], &["show"], &["verify"], &["magnet"], &["edit"]] {
         for (option, begins) in [
             ("--help", ""),
             ("-h", ""),
@@ -486,4 +487,93 @@ fn a_reader_that_went_away_is_no_error() {
     drop(child.stdout.take());
     let ended = child.wait_with_output().unwrap();
     assert_eq!((ended.status.code(), ended.stderr), (Some(0), Vec::new()));
+}
+
+#[test]
+fn an_edit_says_when_the_info_hash_changes_and_keeps_the_rest() {
+    let dir = payload("edit");
+    let before = create(dir.path(), &["-c", "old", "pay.bin"]);
+    let edit = |args: &[&str]| {
+        let mut all = vec!["edit", "pay.bin.torrent"];
+        all.extend(args);
+        run(dir.path(), &all)
+    };
+    let made = edit(&[
+        "-a",
+        "http://a/,http://b/",
+        "-a",
+        "udp://c:1",
+        "-w",
+        "http://w/",
+        "--no-comment",
+        "--json",
+    ]);
+    assert_eq!((made.code, made.stderr.as_str()), (0, ""));
+    assert_eq!(made.json()["info_hash"], before["info_hash"]);
+    let m = torrent(&dir.join("pay.bin.torrent"));
+    assert_eq!(
+        m.announce,
+        [vec!["http://a/", "http://b/"], vec!["udp://c:1"]]
+    );
+    assert_eq!(
+        (m.web_seeds, m.comment),
+        (vec!["http://w/".to_owned()], None)
+    );
+    let made = edit(&["-p", "-s", "MARK"]);
+    let m = torrent(&dir.join("pay.bin.torrent"));
+    assert_eq!((made.code, made.stdout.as_str()), (0, "pay.bin.torrent\n"));
+    let old = before["info_hash"].as_str().unwrap();
+    assert_eq!(
+        made.stderr,
+        format!(
+            "the info-hash changed from {old} to {}: peers of the old torrent and of the new one do not find each other\n",
+            m.info_hash
+        )
+    );
+    assert!(m.private && m.announce.len() == 2);
+    let made = edit(&["--no-announce"]);
+    assert_eq!(made.code, 2, "private and no tracker");
+    let made = edit(&["--no-source", "--no-private", "-q", "-o", "-"]);
+    assert_eq!((made.code, made.stderr.as_str()), (0, ""));
+    assert_eq!(
+        Metainfo::from_bytes(&made.raw)
+            .unwrap()
+            .info_hash
+            .to_string(),
+        old
+    );
+    assert!(
+        torrent(&dir.join("pay.bin.torrent")).private,
+        "another file was asked for"
+    );
+}
+
+#[test]
+fn an_edit_replaces_nothing_that_it_was_not_told_to() {
+    let dir = payload("edit-guard");
+    create(dir.path(), &["pay.bin"]);
+    let bytes = fs::read(dir.join("pay.bin.torrent")).unwrap();
+    let args = ["edit", "-c", "x", "--dry-run", "pay.bin.torrent"];
+    assert_eq!(run(dir.path(), &args).code, 0);
+    assert_eq!(fs::read(dir.join("pay.bin.torrent")).unwrap(), bytes);
+    let elsewhere = ["edit", "-c", "x", "-o", "other.torrent", "pay.bin.torrent"];
+    assert_eq!(run(dir.path(), &elsewhere).stdout, "other.torrent\n");
+    assert_eq!(torrent(&dir.join("other.torrent")).comment.unwrap(), "x");
+    assert_eq!(run(dir.path(), &elsewhere).code, 1);
+    fs::set_permissions(dir.join("other.torrent"), Permissions::from_mode(0o640)).unwrap();
+    symlink("other.torrent", dir.join("link")).unwrap();
+    assert_eq!(run(dir.path(), &["edit", "-c", "y", "link"]).code, 0);
+    assert_eq!(torrent(&dir.join("other.torrent")).comment.unwrap(), "y");
+    let kept = fs::symlink_metadata(dir.join("other.torrent")).unwrap();
+    assert_eq!(kept.permissions().mode() & 0o777, 0o640);
+    assert!(dir.join("link").is_symlink());
+    for (args, code) in [
+        (&["edit", "pay.bin.torrent"][..], 2),
+        (&["edit", "-c", "x"], 2),
+        (&["edit", "-c", "x", "a", "b"], 2),
+        (&["edit", "-c", "x", "pay.bin"], 3),
+        (&["edit", "-c", "x", "gone"], 6),
+    ] {
+        assert_eq!(run(dir.path(), args).code, code, "{args:?}");
+    }
 }

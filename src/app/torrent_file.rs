@@ -1,33 +1,48 @@
 //! Reads .torrent files that the operator names.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
 use super::failure::{Exit, Failure};
 use crate::base::bencode::Limits;
-use crate::proto::metainfo::Metainfo;
+use crate::proto::metainfo::{Metainfo, MetainfoError};
 
 /// Reads the torrent at `path`; `-` is standard input.
 ///
 /// # Errors
 /// [`Exit::Storage`] if it cannot be read, [`Exit::Input`] if it is no torrent that we can use.
 pub fn read(path: &Path) -> Result<Metainfo, Failure> {
-    let fail = |exit, cause: &dyn std::fmt::Display| {
-        Failure::new(exit, "read the torrent", path.display(), cause)
-    };
-    let bytes = read_bytes(path).map_err(|error| fail(Exit::Storage, &error))?;
-    Metainfo::from_bytes(&bytes).map_err(|error| fail(Exit::Input, &error))
+    let bytes = read_bytes(path)?;
+    Metainfo::from_bytes(&bytes).map_err(|error| invalid(path, &error))
 }
 
-/// As much as the reader of torrents takes and a byte more, so that it can tell that it is too much.
-fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
+/// The bytes of the file at `path`, valid or not; `-` is standard input. Never much more than the reader of torrents takes.
+///
+/// # Errors
+/// [`Exit::Storage`] if it cannot be read.
+pub fn read_bytes(path: &Path) -> Result<Vec<u8>, Failure> {
+    // One more than is taken, so that the reader can tell that it is too much.
     let most = Limits::TORRENT.size as u64 + 1;
     let mut bytes = Vec::new();
-    if path == Path::new("-") {
-        io::stdin().lock().take(most).read_to_end(&mut bytes)?;
+    let read = if path == Path::new("-") {
+        io::stdin().lock().take(most).read_to_end(&mut bytes)
     } else {
-        File::open(path)?.take(most).read_to_end(&mut bytes)?;
+        File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes))
+    };
+    match read {
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(unusable(Exit::Storage, path, error)),
     }
-    Ok(bytes)
+}
+
+/// What is told of a file that is no torrent that we can use.
+#[must_use]
+pub fn invalid(path: &Path, error: &MetainfoError) -> Failure {
+    unusable(Exit::Input, path, error)
+}
+
+fn unusable(exit: Exit, path: &Path, cause: impl Display) -> Failure {
+    Failure::new(exit, "read the torrent", path.display(), cause)
 }

@@ -1,19 +1,20 @@
 //! Files that appear whole or not at all.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Writes `bytes` to `path`: first under a name beside it, then synced, then under its own name. Without `replace`, a file that is there
-/// already is left alone.
+/// already is left alone. What is replaced keeps its permissions, and a symbolic link to it stays one.
 ///
 /// What is there and is no file (such as `/dev/stdout`) is written to as it is, never replaced.
 ///
 /// # Errors
 /// `AlreadyExists` if something is there and is not to be replaced; whatever stands against writing.
 pub fn write_whole(path: &Path, bytes: &[u8], replace: bool) -> io::Result<()> {
-    match fs::metadata(path) {
+    let there = fs::metadata(path);
+    match &there {
         Ok(meta) if meta.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
         Ok(meta) if !meta.is_file() => {
             return OpenOptions::new().write(true).open(path)?.write_all(bytes);
@@ -21,11 +22,16 @@ pub fn write_whole(path: &Path, bytes: &[u8], replace: bool) -> io::Result<()> {
         Ok(_) if !replace => return Err(io::ErrorKind::AlreadyExists.into()),
         _ => {}
     }
+    let replaced = there.ok().map(|meta| meta.permissions());
+    let path = match &replaced {
+        Some(_) => fs::canonicalize(path)?,
+        None => path.to_owned(),
+    };
     if path.file_name().is_none() {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    let beside = beside(path);
-    let written = write_and_name(&beside, path, bytes, replace);
+    let beside = beside(&path);
+    let written = write(&beside, bytes, replaced).and_then(|()| name(&beside, &path, replace));
     // After a rename there is nothing left to remove.
     let _ = fs::remove_file(&beside);
     written
@@ -38,14 +44,20 @@ fn beside(path: &Path) -> PathBuf {
     path.with_file_name(format!(".hivebt-{}-{serial}.tmp", std::process::id()))
 }
 
-fn write_and_name(beside: &Path, path: &Path, bytes: &[u8], replace: bool) -> io::Result<()> {
+fn write(beside: &Path, bytes: &[u8], permissions: Option<Permissions>) -> io::Result<()> {
     // Nobody's file, and nobody's link: an attacker in a shared folder must not choose where we write.
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .open(beside)?;
+    if let Some(permissions) = permissions {
+        file.set_permissions(permissions)?;
+    }
     file.write_all(bytes)?;
-    file.sync_all()?;
+    file.sync_all()
+}
+
+fn name(beside: &Path, path: &Path, replace: bool) -> io::Result<()> {
     if replace {
         return fs::rename(beside, path);
     }

@@ -12,6 +12,7 @@ Usage:
   hivebt-create show [--json] FILE.torrent...
   hivebt-create verify [--json] FILE.torrent DATA
   hivebt-create magnet FILE.torrent...
+  hivebt-create edit [OPTIONS] FILE.torrent
 A path named like a subcommand is written ./show. Each has a --help of its own.
 
 What the torrent says:
@@ -78,6 +79,34 @@ Prints the magnet link of each torrent.
 Usage: hivebt-create magnet FILE.torrent...
 A FILE of - is standard input.
 
+  -h, --help
+  -V, --version
+";
+
+/// `hivebt-create edit --help`
+pub(super) const EDIT: &str = "\
+Changes a torrent, in place unless told otherwise. What is not named stays as it is.
+
+Usage: hivebt-create edit [OPTIONS] FILE.torrent
+
+These leave the info-hash alone:
+  -a, --announce URL[,URL...]  the trackers instead of those there are; each use is a tier
+      --no-announce            no tracker
+  -w, --web-seed URL           the web seeds instead of those there are; may be repeated
+      --no-web-seed
+  -c, --comment TEXT
+      --no-comment
+These change the info-hash, which is said:
+  -s, --source TEXT
+      --no-source
+  -p, --private
+      --no-private
+
+  -o, --output FILE|-          write there instead; - is standard output
+  -f, --force                  replace the FILE of --output if it is there already
+      --dry-run                do everything but write
+      --json                   a line of JSON instead of the path
+  -q, --quiet                  no notes
   -h, --help
   -V, --version
 ";

@@ -1,6 +1,7 @@
-//! `hivebt-create`: makes torrents, shows them, verifies data against them, turns them into magnet links.
+//! `hivebt-create`: makes torrents, shows them, verifies data against them, turns them into magnet links, edits them.
 
 mod date;
+mod edit;
 mod help;
 mod magnet;
 pub mod make;
@@ -36,6 +37,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failur
         Some(Verb::Show) => show::run(parser),
         Some(Verb::Verify) => verify::run(parser),
         Some(Verb::Magnet) => magnet::run(parser),
+        Some(Verb::Edit) => edit::run(parser),
     }
 }
 
@@ -45,6 +47,7 @@ enum Verb {
     Show,
     Verify,
     Magnet,
+    Edit,
 }
 
 impl Verb {
@@ -53,6 +56,7 @@ impl Verb {
             "show" => Some(Self::Show),
             "verify" => Some(Self::Verify),
             "magnet" => Some(Self::Magnet),
+            "edit" => Some(Self::Edit),
             _ => None,
         }
     }

@@ -149,9 +149,7 @@ impl Line {
         };
         let private = self.private || config.private.unwrap_or(usual.private);
         if private && announce.is_empty() {
-            return Err(Failure::usage(
-                "`--private` needs a tracker: peers of a private torrent come from nowhere else",
-            ));
+            return Err(private_alone());
         }
         let recipe = Recipe {
             announce,
@@ -181,7 +179,12 @@ impl Line {
     }
 }
 
-fn tier(value: OsString) -> Result<Vec<String>, Failure> {
+/// A private torrent without a tracker: nobody would ever find anybody.
+pub(super) fn private_alone() -> Failure {
+    Failure::usage("`--private` needs a tracker: peers of a private torrent come from nowhere else")
+}
+
+pub(super) fn tier(value: OsString) -> Result<Vec<String>, Failure> {
     let text = args::text("--announce", value)?;
     let urls = text.split(',').map(str::trim).map(|url| {
         let checked = url::tracker(url).map(|_| url.to_owned());
@@ -192,7 +195,7 @@ fn tier(value: OsString) -> Result<Vec<String>, Failure> {
     urls.collect()
 }
 
-fn web_seed(value: OsString) -> Result<String, Failure> {
+pub(super) fn web_seed(value: OsString) -> Result<String, Failure> {
     let url = args::text("--web-seed", value)?;
     match url::web(&url) {
         Ok(_) => Ok(url),

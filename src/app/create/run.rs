@@ -74,7 +74,7 @@ fn guard(target: &Path, options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-fn unwritable(target: &Path, error: &std::io::Error) -> Failure {
+pub(super) fn unwritable(target: &Path, error: &std::io::Error) -> Failure {
     let target = target.display();
     if error.kind() == ErrorKind::AlreadyExists {
         let cause = "it is there already; --force replaces it";
@@ -83,7 +83,7 @@ fn unwritable(target: &Path, error: &std::io::Error) -> Failure {
     Failure::new(Exit::Storage, "write", target, error)
 }
 
-fn as_json(target: &Path, metainfo: &Metainfo) -> Value {
+pub(super) fn as_json(target: &Path, metainfo: &Metainfo) -> Value {
     json!({
         "torrent": target.to_string_lossy(),
         "info_hash": metainfo.info_hash.to_string(),

@@ -8,6 +8,7 @@
 //! names with `/` or NUL, names over 255 bytes, paths over 4,000 bytes, two entries that would be one file, a file that another entry
 //! uses as a folder, and the payload name `.hivebt`, which is where our own state lies. Names that differ only in case are different.
 
+mod edit;
 mod error;
 mod parse;
 pub mod path;
@@ -22,6 +23,7 @@ use crate::base::geometry::{Geometry, PieceIndex};
 use crate::base::id::InfoHash;
 use crate::base::sha1::Digest;
 
+pub use edit::Edit;
 pub use error::MetainfoError;
 pub use write::{Layout, NewInfo};
 

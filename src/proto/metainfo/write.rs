@@ -69,39 +69,51 @@ fn integer(n: u64) -> Value<'static> {
 }
 
 pub(super) fn torrent(metainfo: &Metainfo) -> Vec<u8> {
-    let mut entries: Vec<(&[u8], Value<'_>)> =
-        vec![(b"info", Value::Raw(metainfo.raw_info.as_slice().into()))];
-    let tiers = &metainfo.announce;
-    if let Some(first) = tiers.iter().flatten().next() {
-        entries.push((b"announce", first.as_str().into()));
-        // With one tracker a list says nothing new.
-        if tiers.iter().flatten().nth(1).is_some() {
-            let tiers: Vec<_> = tiers.iter().map(|tier| strings(tier)).collect();
-            entries.push((b"announce-list", tiers.into()));
-        }
+    let mut entries: Vec<(&[u8], Option<Value<'_>>)> = vec![
+        (
+            b"info",
+            Some(Value::Raw(metainfo.raw_info.as_slice().into())),
+        ),
+        (b"url-list", url_list(&metainfo.web_seeds)),
+        (b"nodes", nodes(&metainfo.nodes)),
+        (b"comment", metainfo.comment.as_deref().map(Value::from)),
+        (
+            b"created by",
+            metainfo.created_by.as_deref().map(Value::from),
+        ),
+        (b"creation date", metainfo.creation_date.map(Value::from)),
+    ];
+    entries.extend(trackers(&metainfo.announce));
+    let present = |(key, value): (_, Option<_>)| value.map(|value| (key, value));
+    Value::dict(entries.into_iter().filter_map(present)).to_bytes()
+}
+
+/// `announce` and `announce-list` (BEP 12), or none of them. With one tracker a list says nothing new.
+pub(super) fn trackers(tiers: &[Vec<String>]) -> [(&'static [u8], Option<Value<'_>>); 2] {
+    let mut all = tiers.iter().flatten();
+    let (first, second) = (all.next(), all.next());
+    let list = || tiers.iter().map(|tier| strings(tier)).collect::<Vec<_>>();
+    [
+        (b"announce", first.map(|url| url.as_str().into())),
+        (b"announce-list", second.map(|_| list().into())),
+    ]
+}
+
+/// `url-list` (BEP 19): one as a string, several as a list.
+pub(super) fn url_list(urls: &[String]) -> Option<Value<'_>> {
+    match urls {
+        [] => None,
+        [one] => Some(one.as_str().into()),
+        several => Some(strings(several)),
     }
-    match metainfo.web_seeds.as_slice() {
-        [] => {}
-        [one] => entries.push((b"url-list", one.as_str().into())),
-        several => entries.push((b"url-list", strings(several))),
-    }
-    if !metainfo.nodes.is_empty() {
-        let node = |(host, port): &(String, u16)| {
-            Value::List(vec![host.clone().into(), Value::Int(i64::from(*port))])
-        };
-        let nodes: Vec<_> = metainfo.nodes.iter().map(node).collect();
-        entries.push((b"nodes", nodes.into()));
-    }
-    if let Some(comment) = &metainfo.comment {
-        entries.push((b"comment", comment.as_str().into()));
-    }
-    if let Some(program) = &metainfo.created_by {
-        entries.push((b"created by", program.as_str().into()));
-    }
-    if let Some(date) = metainfo.creation_date {
-        entries.push((b"creation date", date.into()));
-    }
-    Value::dict(entries).to_bytes()
+}
+
+fn nodes(nodes: &[(String, u16)]) -> Option<Value<'_>> {
+    let node = |(host, port): &'_ (String, u16)| {
+        Value::List(vec![host.clone().into(), Value::Int(i64::from(*port))])
+    };
+    let list: Vec<_> = nodes.iter().map(node).collect();
+    (!list.is_empty()).then(|| list.into())
 }
 
 fn strings(texts: &[String]) -> Value<'_> {
