@@ -245,7 +245,14 @@ fn a_mistake_on_the_command_line_is_named_before_anything_is_done() {
     for (args, named) in [
         (&[][..], "no PATH is named"),
         (&["--quux", "pay.bin"], "--quux"),
-        (&["--include", "*", "pay.bin"], "--include"),
+        (
+            &["--include", "[a", "pay.bin"],
+            "`--include` does not take `[a`: a `[` has no `]`",
+        ),
+        (
+            &["--exclude", "", "pay.bin"],
+            "`--exclude` does not take ``: it is empty",
+        ),
         (
             &["-a", "ftp://x/", "pay.bin"],
             "`--announce` does not take `ftp://x/`: `ftp` is no scheme",

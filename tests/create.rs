@@ -174,6 +174,75 @@ fn a_link_that_the_operator_names_is_followed() {
 }
 
 #[test]
+fn patterns_choose_what_goes_in_and_exclude_wins() {
+    let dir = TempDir::new("globs");
+    for path in [
+        "a.bin",
+        "a.tmp",
+        "sub/b.bin",
+        "sub/b.tmp",
+        "sub/deep/c.bin",
+        "skip/d.bin",
+        "notes",
+    ] {
+        write(&dir.join("t").join(path), b"1");
+    }
+    symlink("a.bin", dir.join("t/link.tmp")).unwrap();
+    let all = [
+        "a.bin",
+        "notes",
+        "skip/d.bin",
+        "sub/b.bin",
+        "sub/deep/c.bin",
+    ];
+    for (options, wanted) in [
+        (&["--exclude", "*.tmp"][..], &all[..]),
+        (
+            &["--exclude=*.tmp", "--exclude=skip/"],
+            &["a.bin", "notes", "sub/b.bin", "sub/deep/c.bin"],
+        ),
+        (
+            &[
+                "--include",
+                "*.bin",
+                "--exclude",
+                "*.tmp",
+                "--exclude",
+                "sub/**",
+            ],
+            &["a.bin", "skip/d.bin"],
+        ),
+        (
+            &["--include", "sub", "--exclude", "*.tmp"],
+            &["sub/b.bin", "sub/deep/c.bin"],
+        ),
+        (
+            &[
+                "--exclude",
+                "*.tmp",
+                "--include",
+                "sub/*.bin",
+                "--include",
+                "/notes",
+            ],
+            &["notes", "sub/b.bin"],
+        ),
+    ] {
+        let mut args = vec!["-f", "t"];
+        args.extend(options);
+        create(dir.path(), &args);
+        assert_eq!(listed(dir.path(), "t.torrent"), wanted, "{options:?}");
+    }
+    let none = run(dir.path(), &["-f", "--include", "*.iso", "t"]);
+    assert_eq!(none.code, 1);
+    assert_eq!(
+        none.stderr,
+        "error: cannot make a torrent of `t`: --include and --exclude leave no files of it\n"
+    );
+    create(dir.path(), &["-f", "--exclude", "*", "t/a.bin"]);
+}
+
+#[test]
 fn names_that_are_not_text_go_in_and_are_verified() {
     let dir = TempDir::new("bytes");
     let name = std::ffi::OsStr::from_bytes(b"t/caf\xe9\x1b[2J");

@@ -6,6 +6,7 @@ pub mod cidr;
 pub mod endpoint;
 pub mod filemap;
 pub mod geometry;
+pub mod glob;
 pub mod id;
 pub mod json;
 pub mod sha1;

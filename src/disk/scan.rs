@@ -2,7 +2,8 @@
 //!
 //! The order is frozen, because it is part of the info-hash: paths are compared component by component, and components byte by byte.
 //! So `a/z` comes before `a-b`, and `B` before `a`. Symbolic links are skipped unless they are to be followed; pipes, sockets and devices are
-//! skipped; folders without files leave no trace (BEP 3 has no word for them). The path that the operator named is followed in any case.
+//! skipped; folders without files leave no trace (BEP 3 has no word for them). The path that the operator named is followed in any case,
+//! and shared whatever the patterns say.
 
 use std::fmt;
 use std::fs::{self, Metadata};
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::files::Stamp;
+use crate::base::glob::Glob;
 use crate::proto::metainfo::path;
 
 /// Too many symbolic links; the standard library has no stable name for it.
@@ -83,19 +85,46 @@ pub struct ScanError {
     pub error: io::Error,
 }
 
+/// What counts.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// Whether symbolic links count as what they lead to.
+    pub follow_symlinks: bool,
+    /// If there are any, only what one of them matches, or what lies in a folder that one of them matches.
+    pub include: Vec<Glob>,
+    /// Not what one of these matches, nor what lies in a folder that one of them matches; they win over `include`.
+    pub exclude: Vec<Glob>,
+}
+
+impl Rules {
+    fn exclude(&self, path: &[Vec<u8>], is_folder: bool) -> bool {
+        self.exclude
+            .iter()
+            .any(|glob| glob.matches(path, is_folder))
+    }
+
+    fn include(&self, path: &[Vec<u8>], is_folder: bool) -> bool {
+        self.include.is_empty()
+            || self
+                .include
+                .iter()
+                .any(|glob| glob.matches(path, is_folder))
+    }
+}
+
 /// Looks through `root`.
 ///
 /// # Errors
 /// If something cannot be looked at; what vanishes in the middle counts as that too.
-pub fn scan(root: &Path, follow_symlinks: bool) -> Result<Scan, ScanError> {
+pub fn scan(root: &Path, rules: &Rules) -> Result<Scan, ScanError> {
     let meta = fs::metadata(root).map_err(|error| failed(root, error))?;
     let mut walk = Walk {
-        follow_symlinks,
+        rules,
         files: Vec::new(),
         skipped: Vec::new(),
         folders: Vec::new(),
     };
-    walk.take(root.to_owned(), Vec::new(), &meta, None);
+    walk.take(root.to_owned(), Vec::new(), &meta, None, !meta.is_dir());
     while let Some(folder) = walk.folders.pop() {
         walk.enter(&folder)?;
     }
@@ -116,8 +145,8 @@ fn failed(path: &Path, error: io::Error) -> ScanError {
     }
 }
 
-struct Walk {
-    follow_symlinks: bool,
+struct Walk<'a> {
+    rules: &'a Rules,
     files: Vec<Found>,
     skipped: Vec<Skipped>,
     /// Folders that wait. A list and not recursion, so that no depth is too deep.
@@ -128,6 +157,8 @@ struct Folder {
     path: PathBuf,
     components: Vec<Vec<u8>>,
     chain: Rc<Chain>,
+    /// An `include` pattern matches it or a folder above.
+    included: bool,
 }
 
 /// The folders from the root down to one of them.
@@ -136,12 +167,17 @@ struct Chain {
     above: Option<Rc<Self>>,
 }
 
-impl Walk {
+impl Walk<'_> {
     fn enter(&mut self, folder: &Folder) -> Result<(), ScanError> {
         let entries = fs::read_dir(&folder.path).map_err(|error| failed(&folder.path, error))?;
         for entry in entries {
             let entry = entry.map_err(|error| failed(&folder.path, error))?;
             let path = entry.path();
+            let mut components = folder.components.clone();
+            components.push(path::raw(&entry.file_name()));
+            if self.rules.exclude(&components, false) {
+                continue;
+            }
             let mut meta = entry.metadata().map_err(|error| failed(&path, error))?;
             if meta.is_symlink() {
                 match self.behind_link(&path)? {
@@ -152,15 +188,18 @@ impl Walk {
                     }
                 }
             }
-            let mut components = folder.components.clone();
-            components.push(path::raw(&entry.file_name()));
-            self.take(path, components, &meta, Some(&folder.chain));
+            let is_folder = meta.is_dir();
+            if is_folder && self.rules.exclude(&components, true) {
+                continue;
+            }
+            let included = folder.included || self.rules.include(&components, is_folder);
+            self.take(path, components, &meta, Some(&folder.chain), included);
         }
         Ok(())
     }
 
     fn behind_link(&self, path: &Path) -> Result<Result<Metadata, Why>, ScanError> {
-        if !self.follow_symlinks {
+        if !self.rules.follow_symlinks {
             return Ok(Err(Why::Link));
         }
         match fs::metadata(path) {
@@ -178,7 +217,11 @@ impl Walk {
         components: Vec<Vec<u8>>,
         meta: &Metadata,
         above: Option<&Rc<Chain>>,
+        included: bool,
     ) {
+        if !meta.is_dir() && !included {
+            return;
+        }
         if meta.is_file() {
             self.files.push(Found {
                 components,
@@ -203,6 +246,7 @@ impl Walk {
                 path,
                 components,
                 chain,
+                included,
             });
         } else {
             self.skipped.push(Skipped {

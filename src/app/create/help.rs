@@ -32,6 +32,10 @@ What the torrent says:
       --no-date
 
 What goes in, where it goes:
+      --include GLOB           of a folder only what GLOB matches; may be repeated
+      --exclude GLOB           of a folder not what GLOB matches; may be repeated; wins over --include
+                               A GLOB without / is matched against names, with / against paths from
+                               the folder on (** is any number of folders); a folder stands for what is in it.
       --follow-symlinks        symbolic links count as what they lead to [default: skipped with a note]
   -o, --output FILE|DIR|-      [default: PATH.torrent]; - is standard output
   -f, --force                  replace a .torrent that is there already

@@ -11,7 +11,7 @@ use crate::base::geometry::Geometry;
 use crate::base::sha1::Digest;
 use crate::disk::files::{Fault, Files, Source};
 use crate::disk::hash::{self, Watch};
-use crate::disk::scan::{self, Scan, Skipped};
+use crate::disk::scan::{self, Rules, Scan, Skipped};
 use crate::proto::metainfo::path::{safe_name, safe_path, shown, shown_path};
 use crate::proto::metainfo::{Layout, Metainfo, NewInfo};
 
@@ -42,8 +42,8 @@ pub struct Recipe {
     pub created_by: Option<String>,
     /// Seconds since 1970.
     pub creation_date: Option<i64>,
-    /// Whether symbolic links inside a folder count as what they lead to.
-    pub follow_symlinks: bool,
+    /// What of a folder goes in.
+    pub rules: Rules,
     /// Threads that hash.
     pub threads: usize,
 }
@@ -61,7 +61,7 @@ impl Default for Recipe {
             comment: None,
             created_by: Some(concat!("hivebt/", env!("CARGO_PKG_VERSION")).to_owned()),
             creation_date: None,
-            follow_symlinks: false,
+            rules: Rules::default(),
             threads: hash::default_threads(),
         }
     }
@@ -86,13 +86,15 @@ impl Plan {
     /// If it cannot be looked at, or no torrent can be made of what is there.
     pub fn new(path: &Path, recipe: &Recipe) -> Result<Self, Failure> {
         let name = payload_name(path, recipe.name.as_deref())?;
-        let scan = scan::scan(path, recipe.follow_symlinks)
+        let scan = scan::scan(path, &recipe.rules)
             .map_err(|e| Failure::new(Exit::Storage, "read", e.path.display(), e.error))?;
         if scan.files.is_empty() {
             let nothing = if scan.single {
                 "it is neither a file nor a folder"
-            } else {
+            } else if recipe.rules.include.is_empty() && recipe.rules.exclude.is_empty() {
                 "there are no files in it"
+            } else {
+                "--include and --exclude leave no files of it"
             };
             return Err(failed(path, nothing));
         }

@@ -1,6 +1,6 @@
 //! The command line of creation, and what the configuration adds to it.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,6 +9,8 @@ use super::target::Target;
 use super::{count, help};
 use crate::app::failure::Failure;
 use crate::app::{args, config, output};
+use crate::base::glob::Glob;
+use crate::disk::scan::Rules;
 use crate::proto::config::{Creation, MAX_PIECE_LENGTH, MIN_PIECE_LENGTH};
 use crate::proto::url;
 
@@ -38,7 +40,7 @@ struct Line {
     comment: Option<String>,
     created_by: Option<Option<String>>,
     date: Option<Option<i64>>,
-    follow_symlinks: bool,
+    rules: Rules,
     target: Option<Target>,
     force: bool,
     dry_run: bool,
@@ -83,7 +85,15 @@ impl Line {
                 Long("no-created-by") => line.created_by = Some(None),
                 Long("date") => line.date = Some(Some(seconds("--date", parser.value()?)?)),
                 Long("no-date") => line.date = Some(None),
-                Long("follow-symlinks") => line.follow_symlinks = true,
+                Long("include") => line
+                    .rules
+                    .include
+                    .push(glob("--include", &parser.value()?)?),
+                Long("exclude") => line
+                    .rules
+                    .exclude
+                    .push(glob("--exclude", &parser.value()?)?),
+                Long("follow-symlinks") => line.rules.follow_symlinks = true,
                 Short('o') | Long("output") => {
                     line.target = Some(Target::from_option(parser.value()?));
                 }
@@ -164,7 +174,7 @@ impl Line {
                 Some(date) => date,
                 None => Some(date_from_environment()?),
             },
-            follow_symlinks: self.follow_symlinks,
+            rules: self.rules,
             threads: self.threads.unwrap_or(usual.threads),
         };
         Ok(Options {
@@ -203,6 +213,13 @@ pub(super) fn web_seed(value: OsString) -> Result<String, Failure> {
             "`--web-seed` does not take `{url}`: {error}"
         ))),
     }
+}
+
+fn glob(option: &str, value: &OsStr) -> Result<Glob, Failure> {
+    Glob::parse(value.as_encoded_bytes()).map_err(|error| {
+        let value = value.to_string_lossy();
+        Failure::usage(format_args!("`{option}` does not take `{value}`: {error}"))
+    })
 }
 
 fn piece_length(value: OsString) -> Result<u32, Failure> {
