@@ -132,3 +132,6 @@ impl Drop for Gate {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
