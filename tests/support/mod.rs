@@ -11,6 +11,7 @@
     reason = "a test fails by panicking"
 )]
 
+pub mod announce;
 pub mod create;
 pub mod foreign;
 pub mod hosts;
