@@ -1,6 +1,6 @@
 //! Pages: what is asked for seldom and may take its time. The only file that names `tiny_http`.
 //!
-//! `tiny_http` has no timeouts and starts a thread for every connection, so strangers never reach it: it listens on a local socket without a name in any
+//! `tiny_http` has no timeouts, starts a thread for every connection and gives up at the first error, so strangers never reach it: it listens on a local socket without a name in any
 //! folder, takes only what carries a token that this process made up, and gets its requests from the [gate](super::gate), which passes on a few at a time.
 
 use std::hash::{BuildHasher, RandomState};
@@ -11,8 +11,8 @@ use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -52,11 +52,24 @@ pub type Pages = dyn Fn(&PageRequest) -> Page + Send;
 /// The server behind the gate.
 #[derive(Debug)]
 pub struct PageServer {
-    address: SocketAddr,
-    listener: UnixListener,
-    token: String,
-    stopping: Arc<AtomicBool>,
+    shared: Arc<Shared>,
 }
+
+#[derive(Debug)]
+struct Shared {
+    token: String,
+    /// Where it listens, while it does.
+    entrance: Mutex<Option<Entrance>>,
+    /// Somebody got no answer.
+    broken: AtomicBool,
+    stopping: AtomicBool,
+}
+
+/// How often the server is asked whether it got anything, and so how long it may stay broken.
+const GLANCE: Duration = Duration::from_millis(500);
+
+/// How long to wait where the system has nothing to give, before trying again.
+const PAUSE: Duration = Duration::from_millis(100);
 
 impl PageServer {
     /// Starts to serve `pages`, on a thread of its own.
@@ -64,66 +77,101 @@ impl PageServer {
     /// # Errors
     /// If the system has no socket or thread to give.
     pub fn start(pages: Box<Pages>) -> io::Result<Self> {
-        let address = SocketAddr::from_abstract_name(format!("hivebt-{}", token()))?;
-        let server = Self {
-            listener: UnixListener::bind_addr(&address)?,
-            address,
+        let shared = Arc::new(Shared {
             token: token(),
-            stopping: Arc::default(),
-        };
-        let (listener, token) = (server.listener.try_clone()?, server.token.clone());
-        let stopping = Arc::clone(&server.stopping);
+            entrance: Mutex::default(),
+            broken: AtomicBool::default(),
+            stopping: AtomicBool::default(),
+        });
+        let mut server = Some(shared.open()?);
+        let serving = Arc::clone(&shared);
         let serve = move || {
-            while !stopping.load(Ordering::Relaxed) {
-                serve(&listener, &token, &*pages);
+            while !serving.stopping.load(Ordering::SeqCst) {
+                match server.take().map_or_else(|| serving.open(), Ok) {
+                    Ok(server) => serving.serve(&server, &*pages),
+                    Err(_) => thread::sleep(PAUSE),
+                }
             }
         };
         thread::Builder::new().name("pages".into()).spawn(serve)?;
-        Ok(server)
+        Ok(Self { shared })
     }
 
     /// A connection to it.
     ///
     /// # Errors
-    /// As the system says.
+    /// As the system says, or if it is just starting again.
     pub(super) fn connect(&self) -> io::Result<UnixStream> {
-        UnixStream::connect_addr(&self.address)
+        match &*self.shared.entrance() {
+            Some(entrance) => UnixStream::connect_addr(&entrance.address),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
     }
 
     /// What requests have to carry.
     pub(super) fn token(&self) -> &str {
-        &self.token
+        &self.shared.token
+    }
+
+    /// Tells that a request got no answer, so that the server is started again.
+    pub(super) fn complain(&self) {
+        self.shared.broken.store(true, Ordering::SeqCst);
     }
 }
 
 impl Drop for PageServer {
     fn drop(&mut self) {
-        self.stopping.store(true, Ordering::Relaxed);
-        // Ends the wait for connections with an error, which ends the server. Only streams have the method, but every socket has the call.
-        if let Ok(listener) = self.listener.try_clone() {
-            let _ = UnixStream::from(OwnedFd::from(listener)).shutdown(Shutdown::Both);
-        }
+        self.shared.stopping.store(true, Ordering::SeqCst);
+        self.shared.close();
     }
 }
 
-/// How long to wait where the system has nothing to give, before trying again.
-const PAUSE: Duration = Duration::from_millis(100);
-
-/// Serves until an error: `tiny_http` gives up for good at the first one, even if there is just no free descriptor.
-fn serve(listener: &UnixListener, token: &str, pages: &Pages) {
-    let server = listener
-        .try_clone()
-        .map(|listener| Server::from_listener(listener, None));
-    let Ok(Ok(server)) = server else {
-        thread::sleep(PAUSE);
-        return;
-    };
-    // Its destructor cannot cope with a socket that has no name in a folder. What it would do has happened: there was an error.
-    let server = ManuallyDrop::new(server);
-    while let Ok(request) = server.recv() {
-        answer(request, token, pages);
+impl Shared {
+    fn entrance(&self) -> MutexGuard<'_, Option<Entrance>> {
+        self.entrance.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    thread::sleep(PAUSE);
+
+    /// A server at a new place. Its destructor cannot cope with a socket that has no name in a folder, so it is never called.
+    fn open(&self) -> io::Result<ManuallyDrop<Server>> {
+        let address = SocketAddr::from_abstract_name(format!("hivebt-{}", token()))?;
+        let listener = UnixListener::bind_addr(&address)?;
+        let handle = UnixStream::from(OwnedFd::from(listener.try_clone()?));
+        let server = Server::from_listener(listener, None).map_err(io::Error::other)?;
+        *self.entrance() = Some(Entrance { address, handle });
+        Ok(ManuallyDrop::new(server))
+    }
+
+    fn close(&self) {
+        *self.entrance() = None;
+    }
+
+    /// Serves until the end, or until the server fails: its thread that accepts ends for good at the first error, with a word or without one, even if there
+    /// is just no free descriptor.
+    fn serve(&self, server: &Server, pages: &Pages) {
+        while !self.stopping.load(Ordering::SeqCst) {
+            match server.recv_timeout(GLANCE) {
+                Ok(Some(request)) => answer(request, &self.token, pages),
+                Ok(None) if !self.broken.swap(false, Ordering::SeqCst) => {}
+                Ok(None) | Err(_) => break,
+            }
+        }
+        self.close();
+    }
+}
+
+/// Where a server listens; it ends when this is dropped.
+#[derive(Debug)]
+struct Entrance {
+    address: SocketAddr,
+    /// The listening socket, as what has a method to shut it down.
+    handle: UnixStream,
+}
+
+impl Drop for Entrance {
+    fn drop(&mut self) {
+        // Whoever waits for connections gets an error.
+        let _ = self.handle.shutdown(Shutdown::Both);
+    }
 }
 
 /// 32 hexadecimal digits that nobody can foresee: the standard library seeds its hashers from the system's random numbers.

@@ -94,6 +94,8 @@ impl<T: Keyed> Table<T> {
         let entry = self.entries.swap_remove(last);
         if self.entries.len() <= FEW {
             self.slots = Vec::new();
+        } else if self.slots.len() > self.entries.len() * 16 {
+            self.rebuild();
         }
         if self.entries.len() * 4 < self.entries.capacity() {
             self.entries.shrink_to(self.entries.len() * 2);

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::head::Head;
 use super::limits::Permit;
+use super::reply;
 use crate::net::http_server::{CLIENT, PageServer, TOKEN};
 
 /// Threads that relay.
@@ -106,8 +107,10 @@ fn relay(server: &PageServer, job: Job) -> io::Result<()> {
     client.set_nonblocking(false)?;
     send(&client, &before)?;
     let answer = fetch(server, &request).unwrap_or_else(|_| {
-        b"HTTP/1.0 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-            .to_vec()
+        server.complain();
+        let mut answer = Vec::new();
+        reply::write_error(503, &mut answer);
+        answer
     });
     let sent = send(&client, &answer);
     drop(client);
@@ -122,6 +125,9 @@ fn fetch(server: &PageServer, request: &[u8]) -> io::Result<Vec<u8>> {
     inner.write_all(request)?;
     let mut answer = Vec::new();
     inner.take(MAX_PAGE).read_to_end(&mut answer)?;
+    if answer.is_empty() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
     Ok(answer)
 }
 
