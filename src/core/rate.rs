@@ -62,6 +62,60 @@ impl Meter {
     }
 }
 
+/// What a link has been seen to carry: the busiest of the stretches of time that have passed, older ones counting a little less.
+///
+/// A [`Meter`] would mistake the burst that fills a socket's buffer for speed.
+#[derive(Clone, Debug)]
+pub struct Capacity {
+    stretch: Duration,
+    began: Option<Time>,
+    bytes: u64,
+    last: f64,
+    /// `None` until the first stretch has passed, which does not count: it fills the buffers on the way.
+    most: Option<f64>,
+}
+
+impl Capacity {
+    /// How much the memory of a busy stretch fades with each that follows.
+    const FADING: f64 = 0.99;
+
+    /// Measures over stretches of that length (more than zero).
+    #[must_use]
+    pub const fn new(stretch: Duration) -> Self {
+        Self {
+            stretch,
+            began: None,
+            bytes: 0,
+            last: 0.0,
+            most: None,
+        }
+    }
+
+    /// Counts `bytes` that were handed to the link at `now`.
+    pub fn add(&mut self, now: Time, bytes: u64) {
+        self.roll(now);
+        self.bytes += bytes;
+    }
+
+    /// How much of what the link can carry it carried in the last stretch, 0 to 1; `None` until that is known.
+    pub fn share(&mut self, now: Time) -> Option<f64> {
+        self.roll(now);
+        let most = self.most.filter(|&most| most > 0.0)?;
+        Some((self.last / most).min(1.0))
+    }
+
+    fn roll(&mut self, now: Time) {
+        let began = *self.began.get_or_insert(now);
+        let took = now.since(began);
+        if took >= self.stretch {
+            self.last = to_f64(self.bytes) / took.as_secs_f64();
+            self.most = Some(self.most.map_or(0.0, |most| (most * Self::FADING).max(self.last)));
+            self.bytes = 0;
+            self.began = Some(now);
+        }
+    }
+}
+
 /// A token bucket that hands out moments instead of tokens, first come first served.
 ///
 /// Over any stretch of time it lets through the rate times that stretch, plus one burst.

@@ -117,3 +117,16 @@ fn a_hundred_workers_all_complete() {
     let specs = swarm(100);
     go("100 workers", geometry, &specs, MS, 1);
 }
+
+#[test]
+#[ignore = "an experiment: SIM=workers,MiB,piece KiB,delay ms"]
+fn experiment() {
+    for run in std::env::var("SIM").unwrap().split(' ') {
+        let n: Vec<u64> = run.split(',').map(|n| n.parse().unwrap()).collect();
+        let geometry = Geometry::new(n[1] << 20, u32::try_from(n[2]).unwrap() << 10).unwrap();
+        let specs = swarm(usize::try_from(n[0]).unwrap());
+        let began = std::time::Instant::now();
+        go(run, geometry, &specs, MS * u32::try_from(n[3]).unwrap(), 1);
+        eprintln!("   in {:.1} s", began.elapsed().as_secs_f64());
+    }
+}

@@ -111,8 +111,12 @@ impl Assigner {
         unsent <= least.max(span(rate, SPAN_LEFT + delay * 2))
     }
 
-    /// The next piece to show, one for which `is_rare` holds: nobody has it. `None` once there are none left; then it is time to
-    /// [`Assigner::retire`].
+    /// Whether every piece has been shown and announced by somebody. Until the last ones are, everybody would ask us for them.
+    pub(super) fn is_done(&self) -> bool {
+        self.unshown.is_empty() && self.pending.is_empty()
+    }
+
+    /// The next piece to show, one for which `is_rare` holds: nobody has it. `None` if all have been shown.
     pub(super) fn next(&mut self, is_rare: impl Fn(PieceIndex) -> bool) -> Option<PieceIndex> {
         while let Some(piece) = self.unshown.pop() {
             if is_rare(piece) {

@@ -37,8 +37,6 @@ const SHRINK_EVERY: Duration = Duration::from_secs(5);
 pub(super) struct Choker {
     fixed: Option<usize>,
     slots: usize,
-    /// The fastest that the uplink has been seen to carry, in bytes a second.
-    peak: f64,
     changed: Time,
     optimistic_due: Time,
 }
@@ -49,7 +47,6 @@ impl Choker {
         Self {
             fixed,
             slots: FIRST,
-            peak: 0.0,
             changed: now,
             optimistic_due: now + OPTIMISTIC,
         }
@@ -60,22 +57,15 @@ impl Choker {
         self.fixed.unwrap_or(self.slots)
     }
 
-    /// The fastest that the uplink has been seen to carry, `rate` included.
-    pub(super) fn peak(&mut self, rate: f64) -> f64 {
-        self.peak = self.peak.max(rate);
-        self.peak
-    }
-
     /// The operator has changed his mind.
     pub(super) fn fix(&mut self, fixed: Option<usize>) {
         self.fixed = fixed;
     }
 
-    /// The uplink carries `rate` bytes a second while every slot is in use and somebody waits. If it has carried more before, the peers
+    /// Every slot is in use and somebody waits, while the uplink carries this share of what it can. If it could carry more, the peers
     /// served are limited by their own links: one more may use what they leave.
-    pub(super) fn adapt(&mut self, now: Time, rate: f64) {
-        self.peak = self.peak.max(rate);
-        let idle = rate < IDLE_SHARE * self.peak;
+    pub(super) fn adapt(&mut self, now: Time, share: f64) {
+        let idle = share < IDLE_SHARE;
         let since = now.since(self.changed);
         if idle && self.slots < MOST && since >= GROW_EVERY {
             self.slots += 1;

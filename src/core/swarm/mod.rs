@@ -34,7 +34,7 @@ use crate::base::bitfield::Bitfield;
 use crate::base::geometry::{Geometry, PieceIndex};
 use crate::base::id::PeerId;
 use crate::base::time::Time;
-use crate::core::rate::Meter;
+use crate::core::rate::{Capacity, Meter};
 use crate::proto::peer::extended::{ExtendedHandshake, HANDSHAKE_ID};
 use crate::proto::peer::message::Message;
 
@@ -79,6 +79,7 @@ pub struct Swarm {
     wasted: u64,
     /// Bytes a second sent within the last moments, for decisions.
     uplink: Meter,
+    capacity: Capacity,
     wake: Option<Time>,
     closed: bool,
 }
@@ -113,6 +114,7 @@ impl Swarm {
             down: Traffic::new(),
             wasted: 0,
             uplink: Meter::new(Duration::from_millis(200)),
+            capacity: Capacity::new(Duration::from_millis(250)),
             wake: None,
             closed: false,
             rng,

@@ -46,6 +46,7 @@ impl Swarm {
         to.upload.idle_since = idle.then_some(now);
         self.up.add(now, sent);
         self.uplink.add(now, sent);
+        self.capacity.add(now, sent);
         if self.assigner.is_active() {
             self.count_assigned(now, peer, blocks, out);
         } else if idle {
@@ -251,7 +252,8 @@ impl Swarm {
 
     pub(super) fn adapt_slots(&mut self, now: Time) {
         if self.waiting > 0 {
-            self.choker.adapt(now, self.uplink.rate(now));
+            let share = self.capacity.share(now).unwrap_or(1.0);
+            self.choker.adapt(now, share);
         }
     }
 
@@ -264,7 +266,7 @@ impl Swarm {
             };
             let rarity = self.picker.rarity();
             let Some(piece) = self.assigner.next(|p| rarity.copies(p) == 0) else {
-                return self.reveal_all(now, out);
+                break;
             };
             let assignment = self.assigner.shown(now, piece, key);
             if let Some(peer) = self.peers.get_mut(&key) {
@@ -276,6 +278,9 @@ impl Swarm {
             }
             self.say(now, key, Message::Have(piece), out);
             self.wake_by(now, now + LOOK_EVERY);
+        }
+        if self.assigner.is_active() && self.assigner.is_done() {
+            self.reveal_all(now, out);
         }
     }
 
@@ -347,7 +352,7 @@ impl Swarm {
         for (piece, to) in self.assigner.review(now, rate) {
             self.withdraw(to, piece);
         }
-        if rate < BLOCKED_SHARE * self.choker.peak(rate) {
+        if self.capacity.share(now).is_some_and(|share| share < BLOCKED_SHARE) {
             self.assigner.blocked(now, LOOK_EVERY * 2);
         } else {
             self.assigner.unblocked();
