@@ -1,5 +1,6 @@
 //! Floor 2, decisions: what happens next, given what happened and when. No socket, file, thread, lock, clock, log or print.
 
+pub mod announce;
 pub mod rate;
 pub mod swarm;
 pub mod tracker;
