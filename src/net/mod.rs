@@ -3,5 +3,6 @@
 pub mod gate;
 pub mod http_client;
 pub mod http_server;
+pub mod inbox;
 pub mod interfaces;
 pub mod tcp;
