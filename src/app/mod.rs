@@ -6,6 +6,7 @@ pub mod create;
 pub mod failure;
 pub mod human;
 pub mod output;
+pub mod peer;
 pub mod signals;
 pub mod torrent_file;
 pub mod tracker;

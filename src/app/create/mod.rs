@@ -7,7 +7,7 @@ mod magnet;
 pub mod make;
 mod options;
 pub mod piece_length;
-mod progress;
+pub mod progress;
 mod run;
 mod show;
 mod target;

@@ -11,7 +11,7 @@ use crate::disk::hash::Watch;
 const EVERY: Duration = Duration::from_millis(200);
 
 /// Runs `work`; while it runs, draws how far `watch` is on the way to `total` bytes, unless `quiet` or nobody watches.
-pub(super) fn during<T>(
+pub fn during<T>(
     label: &str,
     total: u64,
     watch: &Watch,

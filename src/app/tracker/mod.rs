@@ -1,6 +1,7 @@
 //! `hivebt-tracker`, and the same tracker inside another program.
 
 mod carrier;
+mod catalog;
 mod options;
 mod pages;
 mod service;
@@ -24,6 +25,7 @@ use crate::net::gate::{self, Gate};
 use crate::net::http_server::PageServer;
 use crate::net::tcp;
 use carrier::Carrier;
+pub use catalog::Published;
 use options::{Options, Voice};
 use service::Service;
 
@@ -46,6 +48,8 @@ pub struct Config {
     pub deny: Option<PathBuf>,
     /// Who may say where a request really comes from.
     pub trust: Vec<Cidr>,
+    /// Serves nothing but the torrents that it hands out, see [`Server::publish`].
+    pub closed: bool,
 }
 
 impl Default for Config {
@@ -59,6 +63,7 @@ impl Default for Config {
             allow: None,
             deny: None,
             trust: Vec::new(),
+            closed: false,
         }
     }
 }
@@ -118,6 +123,15 @@ impl Server {
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Hands out these torrents under `/torrents/`. A closed tracker serves them alone.
+    pub fn publish(&self, torrents: Vec<Published>) {
+        if self.config.closed {
+            let hashes = torrents.iter().map(|torrent| torrent.info_hash);
+            self.service.set_access(Access::only(hashes));
+        }
+        self.service.set_catalog(torrents);
     }
 
     /// Reads the lists again.
@@ -226,6 +240,9 @@ fn listen(config: &Config) -> Result<Vec<TcpListener>, Failure> {
 }
 
 fn read_lists(config: &Config) -> Result<Access, Failure> {
+    if config.closed {
+        return Ok(Access::only([]));
+    }
     let read = |path: &Option<PathBuf>| path.as_deref().map(read_list).transpose();
     let (allow, deny) = (read(&config.allow)?, read(&config.deny)?);
     Access::read(allow.as_deref(), deny.as_deref()).map_err(|(of_deny, bad)| {

@@ -101,6 +101,7 @@ pub(super) fn read(
             allow: line.allow,
             deny: line.deny,
             trust: line.trust,
+            closed: false,
         },
         voice: line.voice.unwrap_or(Voice::Normal),
     }))

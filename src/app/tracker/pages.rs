@@ -24,11 +24,23 @@ pub(super) fn page(service: &Service, wanted: &PageRequest) -> Page {
             content_type: "application/json",
             body: format!("{}\n", statistics(service, &wanted.query)).into_bytes(),
         },
-        _ => plain(
-            404,
-            "not found: there are /announce, /scrape, /stats, /healthz and /\n".into(),
-        ),
+        path => torrent(service, path).unwrap_or_else(|| {
+            plain(
+                404,
+                "not found: there are /announce, /scrape, /stats, /healthz and /\n".into(),
+            )
+        }),
     }
+}
+
+fn torrent(service: &Service, path: &str) -> Option<Page> {
+    let catalog = service.catalog();
+    let file = catalog.file(path).map(|bytes| Page {
+        status: 200,
+        content_type: "application/x-bittorrent",
+        body: bytes.to_vec(),
+    });
+    file.or_else(|| catalog.list(path).map(|list| plain(200, list)))
 }
 
 /// A line about how it goes.
@@ -71,16 +83,20 @@ fn statistics(service: &Service, query: &str) -> Value {
         .as_object_mut()
         .filter(|_| query.split('&').any(|p| p == "mode=everything"))
     {
-        let swarms = service.swarms(SHOWN).iter().map(swarm).collect();
+        let swarms = service.swarms(SHOWN);
+        let swarms = swarms
+            .iter()
+            .map(|view| swarm(view, service.catalog().name(view.hash)))
+            .collect();
         object.insert("swarms".into(), Value::Array(swarms));
     }
     all
 }
 
-fn swarm(view: &SwarmView) -> Value {
+fn swarm(view: &SwarmView, name: Option<&str>) -> Value {
     json!({
         "info_hash": view.hash.to_string(),
-        "name": null,
+        "name": name,
         "seeders": view.stats.complete,
         "leechers": view.stats.incomplete,
         "completed": view.stats.downloaded,

@@ -3,10 +3,11 @@
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use super::Config;
+use super::catalog::{Catalog, Published};
 use crate::base::cidr::Cidr;
 use crate::base::id::InfoHash;
 use crate::base::time::Time;
@@ -26,6 +27,7 @@ pub(super) struct Service {
     secret: u64,
     access: RwLock<Access>,
     trust: Vec<Cidr>,
+    catalog: RwLock<Catalog>,
     started: Instant,
     cleaned: Mutex<Instant>,
     counters: Counters,
@@ -68,6 +70,7 @@ impl Service {
             secret: secret(),
             access: RwLock::new(access),
             trust: config.trust.clone(),
+            catalog: RwLock::default(),
             started,
             cleaned: Mutex::new(started),
             counters: Counters::default(),
@@ -112,6 +115,16 @@ impl Service {
     /// Replaces the lists.
     pub(super) fn set_access(&self, access: Access) {
         *self.access.write().unwrap_or_else(PoisonError::into_inner) = access;
+    }
+
+    /// The torrents to hand out.
+    pub(super) fn catalog(&self) -> RwLockReadGuard<'_, Catalog> {
+        self.catalog.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Replaces the torrents to hand out.
+    pub(super) fn set_catalog(&self, torrents: Vec<Published>) {
+        *self.catalog.write().unwrap_or_else(PoisonError::into_inner) = Catalog::new(torrents);
     }
 
     /// Whether `ip` may say where a request really comes from.

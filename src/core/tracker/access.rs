@@ -45,6 +45,15 @@ impl Access {
         })
     }
 
+    /// Serves these info-hashes alone.
+    #[must_use]
+    pub fn only(hashes: impl IntoIterator<Item = InfoHash>) -> Self {
+        Self {
+            allow: Some(hashes.into_iter().collect()),
+            deny: HashSet::new(),
+        }
+    }
+
     /// Whether the swarm may be served.
     ///
     /// # Errors

@@ -1,0 +1,268 @@
+//! Tells a torrent's trackers about us and learns of other peers from them: a thread for each torrent.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::core::announce::{Due, Schedule};
+use crate::core::swarm::event::Source;
+use crate::net::http_client::{Client, HttpError, Options};
+use crate::net::tcp::Bind;
+use crate::proto::tracker::http::{announce_url, parse_announce};
+use crate::proto::tracker::{AnnounceReply, AnnounceRequest, Event, ReplyError, Retry};
+
+use super::threads;
+use super::torrent::Torrent;
+
+/// How long a tracker may take (R71).
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long it may take to hear that we stop, when nobody wants to wait any more (R69).
+const FAREWELL: Duration = Duration::from_millis(2500);
+
+/// How a tracker's answer looks from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// It took the announce and named so many peers.
+    Announced(usize),
+    /// It took the announce, and has something to say to the operator.
+    Warned(String),
+    /// It said no.
+    Refused(String),
+    /// It could not be reached, or made no sense.
+    Failed(String),
+}
+
+/// Who we say we are.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The port that others can connect to.
+    pub port: u16,
+    /// The address that others can connect to, where the tracker cannot see it.
+    pub ip: Option<IpAddr>,
+    /// Proves that we are the same when our address changes.
+    pub key: u32,
+    /// What announces are tied to.
+    pub bind: Bind,
+}
+
+/// A torrent's announcing, as long as it lasts.
+pub struct Announcer {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    torrent: Arc<Torrent>,
+    identity: Identity,
+    schedule: Mutex<Schedule>,
+    wake: Condvar,
+    stopping: AtomicBool,
+    client: Client,
+    tell: Box<Tell>,
+}
+
+impl Announcer {
+    /// Announces `started` at once. `tell` hears what each tracker answers, on the announcer's thread.
+    pub fn start(
+        torrent: Arc<Torrent>,
+        identity: Identity,
+        tell: impl Fn(&str, Word) + Send + Sync + 'static,
+    ) -> Self {
+        let seed = fastrand::u64(..);
+        let schedule = Schedule::new(&torrent.metainfo.announce, seed);
+        let shared = Arc::new(Shared {
+            torrent,
+            schedule: Mutex::new(schedule),
+            wake: Condvar::new(),
+            stopping: AtomicBool::new(false),
+            client: Client::new(&options(&identity, TIMEOUT)),
+            identity,
+            tell: Box::new(tell),
+        });
+        let announcer = shared.clone();
+        threads::spawn("announcer", move || announcer.run());
+        Self { shared }
+    }
+
+    /// The payload is complete: trackers hear `completed` at once.
+    pub fn completed(&self) {
+        let now = self.shared.torrent.setting.clock.now();
+        self.shared.schedule().completed(now);
+        self.shared.wake.notify_all();
+    }
+
+    /// More peers would be welcome: asks earlier than the schedule says, as far as the trackers allow.
+    pub fn more_peers_wanted(&self) {
+        let now = self.shared.torrent.setting.clock.now();
+        self.shared.schedule().more_peers_wanted(now);
+        self.shared.wake.notify_all();
+    }
+
+    /// Breaks off what is under way. Nothing is announced from now on but by [`Announcer::farewell`].
+    pub fn stop(&self) {
+        self.shared.stopping.store(true, Ordering::Relaxed);
+        self.shared.client.abort();
+        self.shared.wake.notify_all();
+    }
+
+    /// After [`Announcer::stop`]: says `stopped` to every tracker that knows us, to all at once.
+    #[must_use]
+    pub fn farewell(&self) -> Farewell {
+        let (sender, done) = mpsc::channel();
+        let urls = self.shared.schedule().stopping();
+        let client = Client::new(&options(&self.shared.identity, FAREWELL));
+        for url in urls {
+            let (shared, client, sender) = (self.shared.clone(), client.clone(), sender.clone());
+            threads::spawn("farewell", move || {
+                // Nobody is left who could do anything about a failure; the tracker will notice our silence.
+                let _ = shared.announce(&client, &url, Event::Stopped);
+                drop(sender);
+            });
+        }
+        Farewell {
+            done,
+            deadline: Instant::now() + FAREWELL,
+        }
+    }
+}
+
+type Tell = dyn Fn(&str, Word) + Send + Sync;
+
+/// `stopped` on its way to trackers.
+pub struct Farewell {
+    done: mpsc::Receiver<()>,
+    deadline: Instant,
+}
+
+impl Farewell {
+    /// Waits until all of them have heard it, but not for longer than 2.5 s from when it was sent.
+    pub fn wait(self) {
+        // Nothing is ever sent; the channel closes when the last thread is done.
+        let _ = self
+            .done
+            .recv_timeout(self.deadline.saturating_duration_since(Instant::now()));
+    }
+}
+
+fn options(identity: &Identity, timeout: Duration) -> Options {
+    Options {
+        timeout,
+        bind: identity.bind.clone(),
+        ..Options::default()
+    }
+}
+
+impl Shared {
+    fn run(&self) {
+        let clock = self.torrent.setting.clock;
+        let mut schedule = self.schedule();
+        while !self.stopping.load(Ordering::Relaxed) {
+            let now = clock.now();
+            if let Some(due) = schedule.next(now) {
+                drop(schedule);
+                self.attend(&due);
+                schedule = self.schedule();
+                continue;
+            }
+            let wait = schedule
+                .deadline()
+                .map_or(Duration::from_secs(3600), |deadline| deadline.since(now));
+            // A deadline in the past must not make this spin.
+            let wait = wait.max(Duration::from_millis(10));
+            schedule = self
+                .wake
+                .wait_timeout(schedule, wait)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+
+    fn attend(&self, due: &Due) {
+        let outcome = self.announce(&self.client, &due.url, due.event);
+        if self.stopping.load(Ordering::Relaxed) {
+            return;
+        }
+        let now = self.torrent.setting.clock.now();
+        let word = match outcome {
+            Ok(reply) => {
+                let interval = |secs: u32| Duration::from_secs(secs.into());
+                self.schedule().succeeded(
+                    now,
+                    due,
+                    interval(reply.interval),
+                    reply.min_interval.map(interval),
+                );
+                self.torrent.discovered(&reply.peers, Source::Tracker);
+                reply
+                    .warning
+                    .map_or(Word::Announced(reply.peers.len()), Word::Warned)
+            }
+            Err(Trouble::Refused(reason, retry_in)) => {
+                self.schedule().failed(now, due, retry_in);
+                Word::Refused(reason)
+            }
+            Err(Trouble::Failed(cause)) => {
+                self.schedule().failed(now, due, None);
+                Word::Failed(cause)
+            }
+        };
+        (self.tell)(&due.url, word);
+    }
+
+    fn announce(&self, client: &Client, url: &str, event: Event) -> Result<AnnounceReply, Trouble> {
+        let stats = self.torrent.stats();
+        let request = AnnounceRequest {
+            uploaded: stats.uploaded,
+            downloaded: stats.downloaded,
+            left: Some(stats.left),
+            event,
+            numwant: (event == Event::Stopped).then_some(0),
+            key: Some(self.identity.key),
+            compact: Some(true),
+            ip: self.identity.ip,
+            ..AnnounceRequest::new(
+                self.torrent.info_hash(),
+                self.torrent.setting.us,
+                self.identity.port,
+            )
+        };
+        let response = client.get(&announce_url(url, &request))?;
+        match parse_announce(&response.body) {
+            // Some trackers send their refusal with a status that says the same; the reason is worth more than the number.
+            Err(ReplyError::Malformed(what)) if response.status == 200 => {
+                Err(Trouble::Failed(what))
+            }
+            Err(ReplyError::Malformed(_)) => Err(HttpError::Status(response.status).into()),
+            Err(ReplyError::Refused(refusal)) => {
+                Err(Trouble::Refused(refusal.reason, retry_in(refusal.retry)))
+            }
+            Ok(reply) => Ok(reply),
+        }
+    }
+
+    fn schedule(&self) -> MutexGuard<'_, Schedule> {
+        self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why there is no reply.
+enum Trouble {
+    Refused(String, Option<Duration>),
+    Failed(String),
+}
+
+impl From<HttpError> for Trouble {
+    fn from(error: HttpError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+fn retry_in(retry: Retry) -> Option<Duration> {
+    match retry {
+        Retry::Unsaid => None,
+        Retry::Minutes(minutes) => Some(Duration::from_secs(60 * u64::from(minutes))),
+        Retry::Never => Some(Duration::MAX),
+    }
+}

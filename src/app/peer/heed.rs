@@ -1,0 +1,60 @@
+//! What a run makes of what trackers say.
+
+use crate::app::failure::{Exit, Failure};
+
+use super::announcer::Word;
+use super::job::Phase;
+use super::run::Run;
+
+impl Run {
+    pub(super) fn heed(&mut self, index: usize, url: &str, word: Word) {
+        let job = &mut self.jobs[index];
+        let refused_before = job.refusals.iter().any(|(from, _)| from == url);
+        job.refusals.retain(|(from, _)| from != url);
+        match word {
+            Word::Announced(peers) => self.teller.detail(&format!(
+                "{}: tracker `{url}` names {peers} peers",
+                job.name
+            )),
+            Word::Warned(warning) => self
+                .teller
+                .note(&format!("{}: tracker `{url}` warns: {warning}", job.name)),
+            Word::Failed(cause) => self.teller.note(&format!(
+                "{}: cannot announce to `{url}`: {cause}; trying again",
+                job.name
+            )),
+            Word::Refused(reason) => {
+                if !refused_before {
+                    self.teller
+                        .note(&format!("{}: tracker `{url}` refuses: {reason}", job.name));
+                }
+                job.refusals.push((url.to_owned(), reason));
+                self.give_up_if_refused(index);
+            }
+        }
+    }
+
+    /// When every tracker has said no, and no peer is known from elsewhere, waiting would be for nothing.
+    pub(super) fn give_up_if_refused(&mut self, index: usize) {
+        let job = &self.jobs[index];
+        let trackers = job.metainfo.announce.iter().flatten();
+        let all = trackers.clone().next().is_some()
+            && trackers
+                .into_iter()
+                .all(|url| job.refusals.iter().any(|(from, _)| from == url));
+        if all
+            && job.stats().peers == 0
+            && self.plan.options.peers.is_empty()
+            && matches!(job.phase, Phase::Downloading | Phase::Seeding(_))
+        {
+            let (url, reason) = &job.refusals[0];
+            let failure = Failure::new(
+                Exit::Network,
+                "announce to",
+                url,
+                format_args!("the tracker refuses: {reason}"),
+            );
+            self.end(index, Err(failure));
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! One torrent's way through a run: examined, downloaded, published, seeded, ended.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::app::failure::{Exit, Failure};
+use crate::base::bitfield::Bitfield;
+use crate::base::id::InfoHash;
+use crate::core::swarm::event::Stats;
+use crate::disk::hash::Watch;
+use crate::proto::metainfo::Metainfo;
+
+use super::announcer::Announcer;
+use super::payload::{Care, Payload, Purpose};
+use super::progress::Snapshot;
+use super::torrent::Torrent;
+
+/// What a torrent is doing.
+pub enum Phase {
+    /// Finding out what is there.
+    Checking,
+    /// Fetching.
+    Downloading,
+    /// All is here and is being published.
+    Publishing,
+    /// Serving others, since then.
+    Seeding(Instant),
+    /// Over, with this outcome.
+    Ended(Result<(), Failure>),
+}
+
+/// A torrent in a run.
+pub struct Job {
+    /// What is shared.
+    pub metainfo: Arc<Metainfo>,
+    /// Where it lies or shall lie.
+    pub purpose: Purpose,
+    /// Its name for people.
+    pub name: String,
+    /// How much of it is hashed at the start.
+    pub care: Care,
+    /// What it is doing.
+    pub phase: Phase,
+    /// How far the check has come.
+    pub watch: Arc<Watch>,
+    /// The files, once they are open.
+    pub payload: Option<Arc<Payload>>,
+    /// The swarm, once it is joined.
+    pub torrent: Option<Arc<Torrent>>,
+    /// The trackers, once they are told.
+    pub announcer: Option<Announcer>,
+    /// When the run began with it.
+    pub begun: Instant,
+    /// When payload last came in, and how much had come in by then.
+    pub progressed: (Instant, u64),
+    /// Bytes of payload that were good when the run began.
+    pub kept: u64,
+    /// Trackers that have said no and have not taken it back.
+    pub refusals: Vec<(String, String)>,
+}
+
+impl Job {
+    /// A torrent that has not begun.
+    #[must_use]
+    pub fn new(metainfo: Metainfo, purpose: Purpose, care: Care) -> Self {
+        let now = Instant::now();
+        Self {
+            name: metainfo.shown_name(),
+            metainfo: Arc::new(metainfo),
+            purpose,
+            care,
+            phase: Phase::Checking,
+            watch: Arc::default(),
+            payload: None,
+            torrent: None,
+            announcer: None,
+            begun: now,
+            progressed: (now, 0),
+            kept: 0,
+            refusals: Vec::new(),
+        }
+    }
+
+    /// The torrent's name in the protocol.
+    #[must_use]
+    pub fn info_hash(&self) -> InfoHash {
+        self.metainfo.info_hash
+    }
+
+    /// Whether nothing more will happen.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Ended(_))
+    }
+
+    /// Totals and rates; zeros before the swarm is joined.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.torrent
+            .as_ref()
+            .map(|torrent| torrent.stats())
+            .unwrap_or_default()
+    }
+
+    /// How it is going; nothing once it is over.
+    #[must_use]
+    pub fn snapshot(&self) -> Option<Snapshot<'_>> {
+        let stats = self.stats();
+        let total = self.metainfo.geometry.total();
+        let (phase, done) = match self.phase {
+            Phase::Checking => ("checking", self.watch.done()),
+            Phase::Downloading | Phase::Publishing => ("downloading", total - stats.left),
+            Phase::Seeding(_) => ("seeding", total),
+            Phase::Ended(_) => return None,
+        };
+        Some(Snapshot {
+            info_hash: self.info_hash(),
+            name: &self.name,
+            phase,
+            total,
+            done: done.min(total),
+            stats,
+        })
+    }
+
+    /// Bytes of payload in `pieces`.
+    #[must_use]
+    pub fn bytes_in(&self, pieces: &Bitfield) -> u64 {
+        pieces
+            .iter()
+            .map(|piece| u64::from(self.metainfo.geometry.piece_len(piece)))
+            .sum()
+    }
+
+    /// Where the payload lies.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.payload
+            .as_ref()
+            .map(|payload| payload.storage.path())
+            .unwrap_or_default()
+    }
+
+    /// Whether a deadline of a download has passed; the failure says which.
+    pub fn overdue(
+        &mut self,
+        timeout: Option<Duration>,
+        stall_timeout: Option<Duration>,
+    ) -> Option<Failure> {
+        if !matches!(self.phase, Phase::Checking | Phase::Downloading) {
+            return None;
+        }
+        let downloaded = self.stats().downloaded;
+        if downloaded > self.progressed.1 || matches!(self.phase, Phase::Checking) {
+            self.progressed = (Instant::now(), downloaded);
+        }
+        let late = |limit: Option<Duration>, since: Instant| {
+            limit.is_some_and(|limit| since.elapsed() >= limit)
+        };
+        let what = if late(timeout, self.begun) {
+            "not finished in the time that `--timeout` gives"
+        } else if late(stall_timeout, self.progressed.0) {
+            "no data for the time that `--stall-timeout` gives"
+        } else {
+            return None;
+        };
+        Some(Failure::new(
+            Exit::Deadline,
+            "download",
+            &self.name,
+            format_args!("{what}; the same command continues it"),
+        ))
+    }
+}

@@ -1,0 +1,167 @@
+//! `hivebt-peer`: downloads and seeds.
+
+pub mod announcer;
+pub mod clock;
+pub mod connection;
+mod heed;
+mod hook;
+pub mod job;
+pub mod limits;
+pub mod load;
+pub mod options;
+pub mod outbox;
+pub mod payload;
+pub mod progress;
+pub mod run;
+pub mod session;
+pub mod share;
+mod stages;
+pub mod threads;
+pub mod torrent;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::app::failure::{Exit, Failure};
+use crate::app::{config, output, signals};
+use crate::core::swarm::event;
+use crate::net::http_client;
+use crate::proto::config::Config;
+
+use announcer::Identity;
+use job::Job;
+use options::{Command, Mode, Options};
+use payload::{Care, Purpose};
+use run::{Occurrence, Plan, Run};
+use session::{Session, SessionOptions};
+
+/// Where a peer listens if nobody says otherwise (R74).
+const PORTS: std::ops::RangeInclusive<u16> = 6881..=6891;
+
+/// The whole program.
+///
+/// # Errors
+/// With what the operator is to be told, and the exit code.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
+    let options = match options::parse(args)? {
+        Command::Print(text) => {
+            output::text(&text);
+            return Ok(Exit::Done);
+        }
+        Command::Run(options) => *options,
+    };
+    threads::panics_are_fatal();
+    let config = config::load(options.config.as_deref())?;
+    if options.mode == Mode::Share {
+        return share::share(options, &config);
+    }
+    let client = http_client::Options {
+        bind: options.bind.clone().unwrap_or_default(),
+        ..Default::default()
+    };
+    let mut torrents = Vec::new();
+    for source in &options.sources {
+        let loaded = load::load(source, &client)?;
+        let care = if options.recheck {
+            Care::Everything
+        } else {
+            Care::Doubtful
+        };
+        torrents.push(Job::new(
+            loaded.metainfo,
+            purpose(&options, loaded.folder),
+            care,
+        ));
+    }
+    refuse_twins(&torrents)?;
+    start(options, &config, torrents)?.run()
+}
+
+/// Brings a run to the point where only [`Run::run`] is missing.
+fn start(options: Options, config: &Config, torrents: Vec<Job>) -> Result<Run, Failure> {
+    let seeder = &config.seeder;
+    let session = Session::start(&SessionOptions {
+        bind: options.bind.clone().unwrap_or_default(),
+        ports: options
+            .ports
+            .clone()
+            .or(config.network.listen_port_range.clone())
+            .unwrap_or(PORTS),
+        max_upload: options.max_upload.or(seeder.max_upload_rate).unwrap_or(0),
+        max_download: options
+            .max_download
+            .or(seeder.max_download_rate)
+            .unwrap_or(0),
+        cache: options.cache,
+    })?;
+    let defaults = event::Config::default();
+    let swarm = event::Config {
+        max_peers: options.max_peers.unwrap_or(defaults.max_peers),
+        upload_slots: options
+            .max_uploads
+            .or(seeder.max_concurrent_uploads.map(|n| n as usize)),
+        request_timeout: seeder
+            .piece_request_timeout
+            .map_or(defaults.request_timeout, |secs| {
+                std::time::Duration::from_secs(secs.into())
+            }),
+        sequential: options.sequential,
+        ..defaults
+    };
+    let (ip, port) = options
+        .advertise
+        .map_or((None, None), |(ip, port)| (Some(ip), port));
+    let identity = Identity {
+        port: port.unwrap_or(session.listening().port()),
+        ip,
+        key: fastrand::u32(..),
+        bind: session.bind().clone(),
+    };
+    let run = Run::new(
+        Plan {
+            options,
+            swarm,
+            identity,
+        },
+        session,
+        torrents,
+    );
+    let sender = run.sender();
+    let watched = signals::watch(move |signal| drop(sender.send(Occurrence::Signal(signal))));
+    watched.map_err(|error| Failure::new(Exit::Failed, "watch", "signals", error))?;
+    Ok(run)
+}
+
+/// Where a torrent's payload is, or is to be.
+fn purpose(options: &Options, beside: Option<PathBuf>) -> Purpose {
+    let beside = beside.unwrap_or_default();
+    match options.mode {
+        Mode::Seed => Purpose::Seed(options.data.clone().unwrap_or_else(|| here(beside))),
+        Mode::Get => Purpose::Download(here(options.output.clone().unwrap_or_default())),
+        Mode::Bare | Mode::Share => {
+            Purpose::Download(here(options.output.clone().unwrap_or(beside)))
+        }
+    }
+}
+
+/// The working directory has a name of its own in messages and paths.
+fn here(folder: PathBuf) -> PathBuf {
+    if folder.as_os_str().is_empty() {
+        Path::new(".").to_owned()
+    } else {
+        folder
+    }
+}
+
+/// One process cannot work on one torrent twice.
+fn refuse_twins(torrents: &[Job]) -> Result<(), Failure> {
+    let mut hashes: Vec<_> = torrents.iter().map(Job::info_hash).collect();
+    hashes.sort_unstable();
+    match hashes.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(Failure::usage(format_args!(
+            "the torrent {} is named twice",
+            pair[0]
+        ))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,387 @@
+//! The command line of `hivebt-peer`.
+
+use std::ffi::OsString;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use lexopt::prelude::*;
+
+use crate::app::args::{bad_value, duration, parsed, size, text};
+use crate::app::failure::Failure;
+use crate::net::tcp::Bind;
+
+/// What `hivebt-peer --help` prints.
+pub const HELP: &str = "\
+Downloads and seeds torrents.
+
+Usage:
+  hivebt-peer get SOURCE... [-o DIR]      download; SOURCE: file.torrent, http:// URL of one, or - (standard input)
+  hivebt-peer seed TORRENT... [-d DATA]   seed; DATA: the payload or the folder it lies in (default: beside the torrent)
+  hivebt-peer FILE.torrent                seed if the data beside it is complete, else download it and then seed
+  hivebt-peer share PATH...               create, track and seed in one process; prints the command a worker runs
+
+Where:
+  -o, --output DIR         folder for downloads (default: the working directory; bare form: beside the torrent)
+  -d, --data PATH          payload to seed, or the folder it lies in
+Network:
+  -p, --port N|A-B         port to listen on, the first free of a range; 0 picks any (default 6881-6891)
+      --bind ADDR|IFACE    tie all traffic to a local address or an interface
+      --advertise IP[:PORT]  address to tell the tracker, where it cannot see the right one itself
+      --peer ADDR:PORT     a peer to connect to, besides those that the tracker names (repeatable)
+      --tracker ADDR:PORT  share: where the tracker listens (default [::]:8080, any free port if that is taken)
+Limits:
+      --max-upload RATE    bytes a second for all torrents together, with K, M or G; 0 = none (default)
+      --max-download RATE  likewise
+      --max-peers N        connections for each torrent (default 200)
+      --max-uploads N      peers served at once (default: follows what the link can carry)
+      --cache SIZE         memory for unfinished pieces (default 32M)
+When to stop:
+      --seed               get: go on seeding after the download
+      --seed-for TIME      seed for this long (s, m, h, d), then stop
+      --seed-ratio R       seed until R times the payload has been sent, then stop
+      --timeout TIME       give up (exit 5) if a download is not finished in this time
+      --stall-timeout TIME give up (exit 5) if a download gets no data for this time
+How:
+      --sequential         fetch pieces in order
+      --recheck            hash what is there even if its state is known
+      --on-complete CMD    run this when a download is complete (split at spaces, no shell; HIVEBT_PATH, HIVEBT_INFO_HASH
+                           and HIVEBT_NAME in its environment); waits for it
+      --config FILE        settings (default: bt_config.json in the working directory, if there is one)
+Output:
+      --json               events on standard output, a line of JSON each
+  -q, --quiet              only errors
+  -v, --verbose            also what peers and trackers do
+  -h, --help  -V, --version
+
+Exit codes: 0 done, 1 other failure, 2 usage, 3 invalid torrent, 4 data missing or wrong, 5 deadline, 6 storage, 7 network,
+75 another run has this torrent in this folder, 130/143 interrupted (the same command continues).
+";
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// `get`
+    Get,
+    /// `seed`
+    Seed,
+    /// A torrent alone: seed, or download and then seed (R89).
+    Bare,
+    /// `share`
+    Share,
+}
+
+/// How much is said on stderr.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verbosity {
+    /// Errors.
+    Quiet,
+    /// Progress and results.
+    Normal,
+    /// Also what peers and trackers do.
+    Verbose,
+}
+
+/// The command line, read.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What to do.
+    pub mode: Mode,
+    /// Torrents, or for `share` payloads.
+    pub sources: Vec<OsString>,
+    /// `-o`
+    pub output: Option<PathBuf>,
+    /// `-d`
+    pub data: Option<PathBuf>,
+    /// `-p`
+    pub ports: Option<RangeInclusive<u16>>,
+    /// `--bind`
+    pub bind: Option<Bind>,
+    /// `--advertise`: address and, where it differs from the one listened on, port.
+    pub advertise: Option<(IpAddr, Option<u16>)>,
+    /// `--peer`
+    pub peers: Vec<SocketAddr>,
+    /// `--tracker`
+    pub tracker: Option<SocketAddr>,
+    /// `--max-upload`, bytes a second; 0 is no limit.
+    pub max_upload: Option<u64>,
+    /// `--max-download`, bytes a second; 0 is no limit.
+    pub max_download: Option<u64>,
+    /// `--max-peers`
+    pub max_peers: Option<usize>,
+    /// `--max-uploads`
+    pub max_uploads: Option<usize>,
+    /// `--cache`, bytes.
+    pub cache: u64,
+    /// `--seed`
+    pub seed: bool,
+    /// `--seed-for`
+    pub seed_for: Option<Duration>,
+    /// `--seed-ratio`
+    pub seed_ratio: Option<f64>,
+    /// `--timeout`
+    pub timeout: Option<Duration>,
+    /// `--stall-timeout`
+    pub stall_timeout: Option<Duration>,
+    /// `--sequential`
+    pub sequential: bool,
+    /// `--recheck`
+    pub recheck: bool,
+    /// `--on-complete`, program and arguments.
+    pub on_complete: Option<Vec<String>>,
+    /// `--config`
+    pub config: Option<PathBuf>,
+    /// `--json`
+    pub json: bool,
+    /// `-q`, `-v`
+    pub verbosity: Verbosity,
+}
+
+/// A command line is either work to do or a question that is answered at once.
+#[derive(Debug)]
+pub enum Command {
+    /// Do this.
+    Run(Box<Options>),
+    /// Print this and be done.
+    Print(String),
+}
+
+impl Options {
+    fn new(mode: Mode) -> Self {
+        Self {
+            mode,
+            sources: Vec::new(),
+            output: None,
+            data: None,
+            ports: None,
+            bind: None,
+            advertise: None,
+            peers: Vec::new(),
+            tracker: None,
+            max_upload: None,
+            max_download: None,
+            max_peers: None,
+            max_uploads: None,
+            cache: 32 << 20,
+            seed: false,
+            seed_for: None,
+            seed_ratio: None,
+            timeout: None,
+            stall_timeout: None,
+            sequential: false,
+            recheck: false,
+            on_complete: None,
+            config: None,
+            json: false,
+            verbosity: Verbosity::Normal,
+        }
+    }
+
+    /// Whether a finished download goes on as a seed.
+    #[must_use]
+    pub fn seeds_afterwards(&self) -> bool {
+        self.mode != Mode::Get || self.seed || self.seed_for.is_some() || self.seed_ratio.is_some()
+    }
+}
+
+/// Reads a command line, the program's name left out.
+///
+/// # Errors
+/// For anything that is not in the help, naming the option and what it takes.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Failure> {
+    let mut args = lexopt::Parser::from_args(args);
+    let mut options = Options::new(Mode::Bare);
+    let mut first = true;
+    while let Some(arg) = args.next()? {
+        match arg {
+            Short('h') | Long("help") => return Ok(Command::Print(HELP.into())),
+            Short('V') | Long("version") => {
+                return Ok(Command::Print(
+                    concat!("hivebt-peer ", env!("CARGO_PKG_VERSION"), "\n").into(),
+                ));
+            }
+            Value(value) => match (std::mem::take(&mut first), value.to_str()) {
+                (true, Some("get")) => options.mode = Mode::Get,
+                (true, Some("seed")) => options.mode = Mode::Seed,
+                (true, Some("share")) => options.mode = Mode::Share,
+                _ => options.sources.push(value),
+            },
+            Short(letter) => {
+                let name = format!("-{letter}");
+                option(&mut options, &mut args, &name)?;
+            }
+            Long(name) => {
+                let name = format!("--{name}");
+                option(&mut options, &mut args, &name)?;
+            }
+        }
+    }
+    if options.sources.is_empty() {
+        let wanted = if options.mode == Mode::Share {
+            "a file or folder to share"
+        } else {
+            "a torrent"
+        };
+        return Err(Failure::usage(format_args!("missing: {wanted}")));
+    }
+    if options.data.is_some() && (options.mode != Mode::Seed || options.sources.len() != 1) {
+        return Err(Failure::usage("`--data` goes with `seed` and one torrent"));
+    }
+    Ok(Command::Run(Box::new(options)))
+}
+
+fn option(options: &mut Options, args: &mut lexopt::Parser, name: &str) -> Result<(), Failure> {
+    match name {
+        "-o" | "--output" => options.output = Some(args.value()?.into()),
+        "-d" | "--data" => options.data = Some(args.value()?.into()),
+        "-p" | "--port" => options.ports = Some(ports(name, args.value()?)?),
+        "--bind" => options.bind = Some(Bind::parse(&text(name, args.value()?)?)),
+        "--advertise" => options.advertise = Some(advertise(name, args.value()?)?),
+        "--peer" => options.peers.push(parsed(
+            name,
+            args.value()?,
+            "an address and port such as 10.0.0.7:6881",
+        )?),
+        "--tracker" => {
+            options.tracker = Some(parsed(
+                name,
+                args.value()?,
+                "an address and port such as 0.0.0.0:8080",
+            )?)
+        }
+        "--max-upload" => options.max_upload = Some(size(name, args.value()?)?),
+        "--max-download" => options.max_download = Some(size(name, args.value()?)?),
+        "--max-peers" => options.max_peers = Some(count(name, args.value()?)?),
+        "--max-uploads" => options.max_uploads = Some(count(name, args.value()?)?),
+        "--cache" => options.cache = size(name, args.value()?)?,
+        "--seed" => options.seed = true,
+        "--seed-for" => options.seed_for = Some(duration(name, args.value()?)?),
+        "--seed-ratio" => options.seed_ratio = Some(ratio(name, args.value()?)?),
+        "--timeout" => options.timeout = Some(duration(name, args.value()?)?),
+        "--stall-timeout" => options.stall_timeout = Some(duration(name, args.value()?)?),
+        "--sequential" => options.sequential = true,
+        "--recheck" => options.recheck = true,
+        "--on-complete" => options.on_complete = Some(command(name, args.value()?)?),
+        "--config" => options.config = Some(args.value()?.into()),
+        "--json" => options.json = true,
+        "-q" | "--quiet" => options.verbosity = Verbosity::Quiet,
+        "-v" | "--verbose" => options.verbosity = Verbosity::Verbose,
+        unknown => return Err(Failure::usage(format_args!("unknown option `{unknown}`"))),
+    }
+    Ok(())
+}
+
+fn ports(name: &str, value: OsString) -> Result<RangeInclusive<u16>, Failure> {
+    let text = text(name, value)?;
+    let (from, to) = text.split_once('-').unwrap_or((&text, &text));
+    match (from.parse(), to.parse()) {
+        (Ok(from), Ok(to)) if from <= to => Ok(from..=to),
+        _ => Err(bad_value(
+            name,
+            text,
+            "a port such as 6881 or a range such as 6881-6891",
+        )),
+    }
+}
+
+fn advertise(name: &str, value: OsString) -> Result<(IpAddr, Option<u16>), Failure> {
+    let text = text(name, value)?;
+    let with_port = text
+        .parse()
+        .map(|addr: SocketAddr| (addr.ip(), Some(addr.port())));
+    let read = with_port.or_else(|_| text.parse().map(|ip| (ip, None)));
+    read.map_err(|_| bad_value(name, text, "an IP address, with or without a port"))
+}
+
+fn count(name: &str, value: OsString) -> Result<usize, Failure> {
+    let takes = "a whole number from 1 to 65535";
+    match parsed::<u16>(name, value, takes)? {
+        0 => Err(bad_value(name, 0, takes)),
+        n => Ok(n.into()),
+    }
+}
+
+fn ratio(name: &str, value: OsString) -> Result<f64, Failure> {
+    let takes = "a number such as 1 or 2.5";
+    let ratio: f64 = parsed(name, value, takes)?;
+    if ratio.is_finite() && ratio >= 0.0 {
+        Ok(ratio)
+    } else {
+        Err(bad_value(name, ratio, takes))
+    }
+}
+
+fn command(name: &str, value: OsString) -> Result<Vec<String>, Failure> {
+    let words: Vec<_> = text(name, value)?
+        .split_whitespace()
+        .map(str::to_owned)
+        .collect();
+    if words.is_empty() {
+        Err(bad_value(name, "", "a program and its arguments"))
+    } else {
+        Ok(words)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Options, String> {
+        match parse(line.split_whitespace().map(OsString::from)) {
+            Ok(Command::Run(options)) => Ok(*options),
+            Ok(Command::Print(text)) => Err(text),
+            Err(failure) => Err(failure.to_string()),
+        }
+    }
+
+    #[test]
+    fn a_torrent_alone_is_the_bare_form() {
+        assert_eq!(read("x.torrent").unwrap().mode, Mode::Bare);
+        assert_eq!(read("./get").unwrap().sources, ["./get"]);
+        assert_eq!(read("get get").unwrap().sources, ["get"]);
+    }
+
+    #[test]
+    fn values_are_read_and_checked() {
+        let o = read("get a b -p 7000-7010 --max-upload 2M --advertise 1.2.3.4:5 --bind 127.0.0.2 --seed-for 2m -q").unwrap();
+        assert_eq!(
+            (o.ports, o.max_upload, o.sources.len()),
+            (Some(7000..=7010), Some(2 << 20), 2)
+        );
+        assert_eq!(o.advertise, Some(("1.2.3.4".parse().unwrap(), Some(5))));
+        assert_eq!(o.seed_for, Some(Duration::from_secs(120)));
+        for (line, says) in [
+            ("get x --port 7-6", "`--port` does not take `7-6`"),
+            ("get x --peer 1.2.3.4", "`--peer` does not take `1.2.3.4`"),
+            ("get x --max-peers 0", "`--max-peers` does not take `0`"),
+            (
+                "get x --seed-ratio NaN",
+                "`--seed-ratio` does not take `NaN`",
+            ),
+            ("get x --frobnicate", "unknown option `--frobnicate`"),
+            ("get x --quiet=1", "unexpected argument"),
+            ("get", "missing: a torrent"),
+            (
+                "seed a b --data d",
+                "`--data` goes with `seed` and one torrent",
+            ),
+        ] {
+            let said = read(line).unwrap_err();
+            assert!(said.contains(says), "{line}: {said}");
+        }
+    }
+
+    #[test]
+    fn every_option_of_the_help_is_known() {
+        let named = HELP
+            .split_whitespace()
+            .filter(|w| w.starts_with("--") && w.len() > 2);
+        for option in named.map(|w| w.trim_end_matches(',')) {
+            let line = format!("get x {option}");
+            let said = read(&line).err().unwrap_or_default();
+            assert!(!said.contains("unknown option"), "{option}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! What waits to be sent to one peer. The swarm fills it under its lock; the peer's writer thread empties it outside.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::proto::peer::message::Message;
+
+/// Bytes of messages that may wait. A peer that does not read while these pile up is dead to us: a full set of `have`s for
+/// 200,000 pieces is less than half of it.
+const MAX_WAITING: usize = 4 << 20;
+
+/// Messages and a call for blocks, for one peer.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    messages: Vec<u8>,
+    serve: bool,
+    closed: bool,
+}
+
+/// What a writer has to do next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Send the messages that were put into the buffer.
+    Messages,
+    /// Ask the swarm for blocks to send.
+    Serve,
+    /// The connection is over.
+    Closed,
+}
+
+impl Outbox {
+    /// Puts a message at the end of the queue. `false` if the peer has let too much pile up and should be dropped.
+    pub fn send(&self, message: &Message<'_>) -> bool {
+        let mut state = self.lock();
+        message.encode(&mut state.messages);
+        self.changed.notify_one();
+        state.messages.len() <= MAX_WAITING
+    }
+
+    /// Says that blocks wait to be asked for.
+    pub fn serve(&self) {
+        self.lock().serve = true;
+        self.changed.notify_one();
+    }
+
+    /// Ends the writer, whatever is still queued.
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_one();
+    }
+
+    /// Waits for work. Messages come first: they are moved into `buffer`, which must be empty.
+    pub fn next(&self, buffer: &mut Vec<u8>) -> Work {
+        let mut state = self.lock();
+        loop {
+            if state.closed {
+                return Work::Closed;
+            }
+            if !state.messages.is_empty() {
+                std::mem::swap(&mut state.messages, buffer);
+                return Work::Messages;
+            }
+            if std::mem::take(&mut state.serve) {
+                return Work::Serve;
+            }
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Waits until `moment`, for a rate limit. `false` if the connection ends before that.
+    pub fn sleep_until(&self, moment: Instant) -> bool {
+        let mut state = self.lock();
+        while !state.closed {
+            let left = moment.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            state = self
+                .changed
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        false
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_go_before_blocks_and_the_end_before_both() {
+        let outbox = Outbox::default();
+        let mut buffer = Vec::new();
+        outbox.serve();
+        assert!(outbox.send(&Message::Choke));
+        assert_eq!(outbox.next(&mut buffer), Work::Messages);
+        assert_eq!(buffer, [0, 0, 0, 1, 0]);
+        assert_eq!(outbox.next(&mut buffer), Work::Serve);
+        assert!(outbox.send(&Message::Choke));
+        outbox.close();
+        assert_eq!(outbox.next(&mut buffer), Work::Closed);
+        assert!(!outbox.sleep_until(Instant::now() + std::time::Duration::from_secs(3600)));
+    }
+
+    #[test]
+    fn a_peer_that_never_reads_is_told_apart() {
+        let outbox = Outbox::default();
+        let message = Message::Extended {
+            id: 1,
+            payload: vec![0; 60_000].into(),
+        };
+        let accepted = (0..100).take_while(|_| outbox.send(&message)).count();
+        assert_eq!(accepted, MAX_WAITING / 60_006);
+    }
+}

@@ -1,0 +1,256 @@
+//! What all torrents of a process share: the listener, our name, limits, memory, hashing threads.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::ops::RangeInclusive;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use crate::app::failure::{Exit, Failure};
+use crate::base::bitfield::Bitfield;
+use crate::base::id::{InfoHash, PeerId};
+use crate::core::swarm::event::Config;
+use crate::disk::hasher::{self, Hasher};
+use crate::disk::pool::Pool;
+use crate::disk::storage::Storage;
+use crate::net::tcp::{self, Bind};
+use crate::proto::metainfo::Metainfo;
+
+use super::clock::Clock;
+use super::connection;
+use super::limits::{Limit, Limits};
+use super::threads;
+use super::torrent::{Happening, Setting, Torrent};
+
+/// Connections that may be shaking hands at once, in all and from one address. A stranger who dials and says nothing holds a
+/// place for ten seconds.
+const MAX_GREETING: usize = 256;
+const MAX_GREETING_FROM_ONE: usize = 64;
+
+/// How long to wait when the system has no file descriptor or no thread for one more connection.
+const BREATHER: Duration = Duration::from_millis(100);
+
+/// What a session is made with.
+#[derive(Clone, Debug)]
+pub struct SessionOptions {
+    /// Local address or interface.
+    pub bind: Bind,
+    /// Ports to try for the listener.
+    pub ports: RangeInclusive<u16>,
+    /// Bytes a second, 0 for no limit.
+    pub max_upload: u64,
+    /// Bytes a second, 0 for no limit.
+    pub max_download: u64,
+    /// Bytes of unfinished pieces in memory.
+    pub cache: u64,
+}
+
+/// The part of a running `hivebt-peer` that is one for all torrents.
+pub struct Session {
+    us: PeerId,
+    clock: Clock,
+    bind: Bind,
+    listening: SocketAddr,
+    limits: Arc<Limits>,
+    pool: Pool,
+    hasher: Arc<Hasher>,
+    torrents: Mutex<HashMap<InfoHash, Arc<Torrent>>>,
+    greeting: Mutex<HashMap<IpAddr, usize>>,
+}
+
+impl Session {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// [`Exit::Network`] if no port is free.
+    pub fn start(options: &SessionOptions) -> Result<Arc<Self>, Failure> {
+        let listener = tcp::listen(&options.bind, options.ports.clone())
+            .map_err(|error| cannot_listen(options, &error))?;
+        let listening = listener
+            .local_addr()
+            .map_err(|error| cannot_listen(options, &error))?;
+        let hasher = Hasher::start(hasher::default_threads(), || {
+            std::process::exit(Exit::Failed as i32)
+        });
+        let session =
+            Arc::new(Self {
+                us: PeerId::generate(&mut fastrand::Rng::new()),
+                clock: Clock::start(),
+                bind: options.bind.clone(),
+                listening,
+                limits: Arc::new(Limits {
+                    upload: Limit::new(options.max_upload),
+                    download: Limit::new(options.max_download),
+                }),
+                pool: Pool::new(options.cache),
+                hasher: Arc::new(hasher.map_err(|error| {
+                    Failure::new(Exit::Failed, "start", "hashing threads", error)
+                })?),
+                torrents: Mutex::default(),
+                greeting: Mutex::default(),
+            });
+        let acceptor = session.clone();
+        threads::spawn("accept", move || acceptor.accept(&listener));
+        Ok(session)
+    }
+
+    /// Our name for this run.
+    #[must_use]
+    pub fn us(&self) -> PeerId {
+        self.us
+    }
+
+    /// The one clock.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// The local address and interface.
+    #[must_use]
+    pub fn bind(&self) -> &Bind {
+        &self.bind
+    }
+
+    /// Where peers can connect.
+    #[must_use]
+    pub fn listening(&self) -> SocketAddr {
+        self.listening
+    }
+
+    /// Lets peers in on a torrent, and dials those that it hears of.
+    pub fn add(
+        self: &Arc<Self>,
+        metainfo: Arc<Metainfo>,
+        storage: Arc<Storage>,
+        have: Bitfield,
+        config: Config,
+        on_happening: impl Fn(Happening) + Send + Sync + 'static,
+    ) -> Arc<Torrent> {
+        let session = self.clone();
+        let setting = Setting {
+            clock: self.clock,
+            us: self.us,
+            limits: self.limits.clone(),
+            on_happening: Box::new(on_happening),
+            dial: Box::new(move |torrent, addr| session.dial(torrent, addr)),
+            pool: self.pool.clone(),
+            hasher: self.hasher.clone(),
+        };
+        let torrent = Torrent::start(metainfo, storage, have, config, setting);
+        self.torrents().insert(torrent.info_hash(), torrent.clone());
+        torrent
+    }
+
+    /// Ends a torrent's connections and forgets it.
+    pub fn remove(&self, torrent: &Torrent) {
+        self.torrents().remove(&torrent.info_hash());
+        torrent.stop();
+    }
+
+    fn dial(self: &Arc<Self>, torrent: &Arc<Torrent>, addr: SocketAddr) {
+        let (session, on_its_way) = (self.clone(), torrent.clone());
+        let dialled = threads::spawn("peer", move || {
+            let hello = connection::ours(on_its_way.info_hash(), session.us);
+            match connection::dial(&session.bind, addr, &hello) {
+                Ok(greeted) => connection::run(&on_its_way, greeted, session.listening.port()),
+                Err(_) => on_its_way.dial_failed(addr),
+            }
+        });
+        if dialled.is_none() {
+            torrent.dial_failed(addr);
+        }
+    }
+
+    /// Runs until the process ends.
+    fn accept(self: &Arc<Self>, listener: &TcpListener) {
+        loop {
+            match listener.accept() {
+                Ok((stream, addr)) => self.greet(stream, addr),
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
+                    ) => {}
+                Err(_) => thread::sleep(BREATHER),
+            }
+        }
+    }
+
+    fn greet(self: &Arc<Self>, stream: TcpStream, addr: SocketAddr) {
+        let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
+        let Some(place) = Place::take(self, addr.ip()) else {
+            return;
+        };
+        let session = self.clone();
+        threads::spawn("peer", move || {
+            let find = |info_hash| session.torrents().get(&info_hash).cloned();
+            let answered = connection::answer(stream, addr, session.us, find);
+            drop(place);
+            if let Ok((torrent, greeted)) = answered {
+                connection::run(&torrent, greeted, session.listening.port());
+            }
+        });
+    }
+
+    fn torrents(&self) -> MutexGuard<'_, HashMap<InfoHash, Arc<Torrent>>> {
+        self.torrents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn greeting(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.greeting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place among those who are shaking hands; given back when dropped.
+struct Place {
+    session: Arc<Session>,
+    ip: IpAddr,
+}
+
+impl Place {
+    fn take(session: &Arc<Session>, ip: IpAddr) -> Option<Self> {
+        let mut greeting = session.greeting();
+        let all: usize = greeting.values().sum();
+        let same = greeting.entry(ip).or_default();
+        if all >= MAX_GREETING || *same >= MAX_GREETING_FROM_ONE {
+            return None;
+        }
+        *same += 1;
+        Some(Self {
+            session: session.clone(),
+            ip,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut greeting = self.session.greeting();
+        if let Some(same) = greeting.get_mut(&self.ip) {
+            *same -= 1;
+            if *same == 0 {
+                greeting.remove(&self.ip);
+            }
+        }
+    }
+}
+
+fn cannot_listen(options: &SessionOptions, error: &io::Error) -> Failure {
+    let host = options
+        .bind
+        .addr
+        .map_or("*".to_owned(), |ip| ip.to_string());
+    let ports = match (options.ports.start(), options.ports.end()) {
+        (a, b) if a == b => a.to_string(),
+        (a, b) => format!("{a}-{b}"),
+    };
+    Failure::new(
+        Exit::Network,
+        "listen on",
+        format_args!("{host}:{ports}"),
+        format_args!("{error}; `--port` and `--bind` choose another"),
+    )
+}

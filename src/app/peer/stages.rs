@@ -1,0 +1,346 @@
+//! The stages that a torrent goes through in a run, one after another.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
+
+use serde_json::json;
+
+use crate::app::failure::{Exit, Failure};
+use crate::app::human;
+use crate::base::bitfield::Bitfield;
+use crate::core::swarm::event::Source;
+use crate::disk::hash::Watch;
+use crate::disk::place::Found;
+use crate::proto::metainfo::Metainfo;
+
+use super::announcer::{Announcer, Farewell};
+use super::hook;
+use super::job::{Job, Phase};
+use super::payload::{Care, Payload, Purpose};
+use super::run::{Examined, Occurrence, Run};
+use super::threads;
+
+impl Run {
+    /// Opens and examines a payload on a thread of its own.
+    pub(super) fn examine(&mut self, index: usize) {
+        self.tell_started(index);
+        let job = &self.jobs[index];
+        let (metainfo, purpose, watch) =
+            (job.metainfo.clone(), job.purpose.clone(), job.watch.clone());
+        let (care, turn, sender) = (job.care, self.turn.clone(), self.sender.clone());
+        let body = move || {
+            let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+            let examined = examine(metainfo, &purpose, care, &watch);
+            let _ = sender.send(Occurrence::Examined(index, Box::new(examined)));
+        };
+        if threads::spawn("examine", body).is_none() {
+            self.end(
+                index,
+                Err(Failure::plain(
+                    Exit::Failed,
+                    "cannot start a thread: the system gives none",
+                )),
+            );
+        }
+    }
+
+    fn tell_started(&mut self, index: usize) {
+        let job = &self.jobs[index];
+        let (total, port) = (job.metainfo.geometry.total(), self.plan.identity.port);
+        let started = json!({"name": job.name, "total_length": total, "port": port});
+        let (total, pieces) = (human::bytes(total), job.metainfo.geometry.pieces());
+        let line = format!(
+            "{}: {total} in {pieces} pieces, listening on port {port}",
+            job.name
+        );
+        self.teller
+            .event("started", job.metainfo.info_hash, started);
+        self.teller.detail(&line);
+    }
+
+    /// With what is there known, goes on to whatever comes next.
+    pub(super) fn join(&mut self, index: usize, examined: Examined) -> Result<(), Failure> {
+        let Examined {
+            payload,
+            have,
+            word,
+        } = examined;
+        word.iter().for_each(|word| self.teller.note(word));
+        self.tell_checked(index, &have);
+        let seed_only = matches!(self.jobs[index].purpose, Purpose::Seed(_));
+        if seed_only && !have.is_full() {
+            return Err(incomplete(&self.jobs[index], &have));
+        }
+        let (whole, published) = (have.is_full(), payload.found() == Found::Existing);
+        if published && !whole && !payload.is_ours(&have) {
+            return Err(foreign(&payload));
+        }
+        // Before anything is changed: a state that claims a clean end would make our own writes look like somebody else's.
+        payload.remember(&have, &self.jobs[index].stats(), false)?;
+        if published && !whole {
+            payload.demote()?;
+            let (name, part) = (&self.jobs[index].name, payload.storage.path());
+            self.teller.note(&format!(
+                "{name}: incomplete or damaged; lies at `{}` until it is repaired",
+                part.display()
+            ));
+        }
+        let payload = Arc::new(payload);
+        self.jobs[index].payload = Some(payload);
+        if !whole || self.plan.options.seeds_afterwards() {
+            self.enter(index, have);
+        }
+        match (whole, published) {
+            (true, true) => self.finish(index),
+            (true, false) => {
+                self.publish(index);
+                Ok(())
+            }
+            (false, _) => {
+                self.jobs[index].phase = Phase::Downloading;
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn tell_checked(&mut self, index: usize, have: &Bitfield) {
+        let job = &mut self.jobs[index];
+        job.kept = job.bytes_in(have);
+        let (total, pieces) = (
+            job.metainfo.geometry.total(),
+            job.metainfo.geometry.pieces(),
+        );
+        let checked = json!({"pieces": pieces, "good": have.ones(), "kept": job.kept, "total": total, "hashed": job.watch.done()});
+        self.teller
+            .event("checked", job.metainfo.info_hash, checked);
+        if job.kept > 0 {
+            let percent = human::percent(job.kept, total);
+            let line = format!(
+                "{}: {} of {} are here already ({percent:.1} %)",
+                job.name,
+                human::bytes(job.kept),
+                human::bytes(total)
+            );
+            self.teller.note(&line);
+        }
+    }
+
+    /// Joins the swarm and tells the trackers.
+    pub(super) fn enter(&mut self, index: usize, have: Bitfield) {
+        let job = &mut self.jobs[index];
+        let Some(payload) = &job.payload else { return };
+        let sender = self.sender.clone();
+        let happened = move |happening| drop(sender.send(Occurrence::Swarm(index, happening)));
+        let torrent = self.session.add(
+            job.metainfo.clone(),
+            payload.storage.clone(),
+            have,
+            self.plan.swarm.clone(),
+            happened,
+        );
+        torrent.discovered(&self.plan.options.peers, Source::Operator);
+        let sender = self.sender.clone();
+        let said = move |url: &str, word| {
+            drop(sender.send(Occurrence::Tracker(index, url.to_owned(), word)))
+        };
+        job.announcer = Some(Announcer::start(
+            torrent.clone(),
+            self.plan.identity.clone(),
+            said,
+        ));
+        job.torrent = Some(torrent);
+    }
+
+    /// The last piece is here.
+    pub(super) fn complete(&mut self, index: usize) {
+        if let (Phase::Downloading, Some(announcer)) =
+            (&self.jobs[index].phase, &self.jobs[index].announcer)
+        {
+            announcer.completed();
+            self.publish(index);
+        }
+    }
+
+    /// Syncs and renames on a thread of its own; the swarm goes on meanwhile.
+    pub(super) fn publish(&mut self, index: usize) {
+        let job = &mut self.jobs[index];
+        let Some(payload) = job.payload.clone() else {
+            return;
+        };
+        job.phase = Phase::Publishing;
+        let sender = self.sender.clone();
+        let body = move || drop(sender.send(Occurrence::Published(index, payload.publish())));
+        if threads::spawn("publish", body).is_none() {
+            self.end(
+                index,
+                Err(Failure::plain(
+                    Exit::Failed,
+                    "cannot start a thread: the system gives none",
+                )),
+            );
+        }
+    }
+
+    /// The payload is whole and has its own name.
+    pub(super) fn finish(&mut self, index: usize) -> Result<(), Failure> {
+        let job = &mut self.jobs[index];
+        let Some(payload) = job.payload.clone() else {
+            return Ok(());
+        };
+        let stats = job.stats();
+        payload.remember(&Bitfield::all(job.metainfo.geometry.pieces()), &stats, true)?;
+        let path = job.path().display().to_string();
+        self.teller.event("complete", job.metainfo.info_hash, json!({"path": path, "downloaded": stats.downloaded, "uploaded": stats.uploaded, "seconds": job.begun.elapsed().as_secs_f64()}));
+        if matches!(job.purpose, Purpose::Download(_)) {
+            self.teller.result(&path);
+            let (took, got) = (
+                job.begun.elapsed(),
+                job.metainfo.geometry.total() - job.kept,
+            );
+            let line = if got == 0 {
+                format!("{}: complete", job.name)
+            } else {
+                #[allow(
+                    clippy::cast_precision_loss,
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss
+                )]
+                let rate = (got as f64 / took.as_secs_f64().max(1e-3)) as u64;
+                format!(
+                    "{}: complete, {} in {} ({})",
+                    job.name,
+                    human::bytes(got),
+                    human::span(took),
+                    human::rate(rate)
+                )
+            };
+            self.teller.note(&line);
+            if let Some(command) = self.plan.options.on_complete.clone() {
+                self.run_hook(index, command);
+                return Ok(());
+            }
+        }
+        self.seed_or_end(index);
+        Ok(())
+    }
+
+    pub(super) fn seed_or_end(&mut self, index: usize) {
+        if self.plan.options.seeds_afterwards() {
+            self.jobs[index].phase = Phase::Seeding(Instant::now());
+            let line = format!(
+                "{}: seeding on port {}",
+                self.jobs[index].name, self.plan.identity.port
+            );
+            self.teller.note(&line);
+        } else {
+            self.end(index, Ok(()));
+        }
+    }
+
+    pub(super) fn run_hook(&mut self, index: usize, command: Vec<String>) {
+        let job = &self.jobs[index];
+        let (path, info_hash, name) = (
+            job.path(),
+            job.info_hash().to_string(),
+            job.metainfo.safe_name.clone(),
+        );
+        let sender = self.sender.clone();
+        let body = move || {
+            let outcome = hook::run(&command, path.as_os_str(), &info_hash, &name);
+            let _ = sender.send(Occurrence::Hooked(index, outcome));
+        };
+        if threads::spawn("on-complete", body).is_none() {
+            self.end(
+                index,
+                Err(Failure::plain(
+                    Exit::Failed,
+                    "cannot start a thread: the system gives none",
+                )),
+            );
+        }
+    }
+
+    /// Saves what is verified. A payload that is complete was saved for good when it was published.
+    pub(super) fn remember(&self, index: usize, clean: bool) -> Result<(), Failure> {
+        let job = &self.jobs[index];
+        match (&job.phase, &job.payload, &job.torrent) {
+            (Phase::Downloading, Some(payload), Some(torrent)) => {
+                payload.remember(&torrent.have(), &torrent.stats(), clean)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A torrent is over. Its farewell to the trackers goes on beside the others.
+    pub(super) fn end(&mut self, index: usize, outcome: Result<(), Failure>) {
+        if self.jobs[index].is_over() {
+            return;
+        }
+        self.jobs[index].watch.cancel();
+        let farewell = self.leave(index);
+        let saved = self.remember(index, true);
+        let job = &mut self.jobs[index];
+        if let Err(failure) = &outcome {
+            self.teller.event(
+                "error",
+                job.metainfo.info_hash,
+                json!({"message": failure.to_string(), "exit": failure.exit as u8}),
+            );
+        }
+        // A second failure would only hide the first.
+        job.phase = Phase::Ended(outcome.and(saved));
+        drop(job.payload.take());
+        if let Some(farewell) = farewell {
+            farewell.wait();
+        }
+    }
+
+    pub(super) fn leave(&mut self, index: usize) -> Option<Farewell> {
+        let job = &mut self.jobs[index];
+        if job.is_over() {
+            return None;
+        }
+        job.announcer.as_ref().into_iter().for_each(Announcer::stop);
+        let farewell = job.announcer.as_ref().map(Announcer::farewell);
+        if let Some(torrent) = &job.torrent {
+            self.session.remove(torrent);
+        }
+        farewell
+    }
+}
+
+fn examine(
+    metainfo: Arc<Metainfo>,
+    purpose: &Purpose,
+    care: Care,
+    watch: &Watch,
+) -> Result<Examined, Failure> {
+    let (payload, word) = Payload::open(metainfo, purpose)?;
+    let have = payload.examine(care, watch)?;
+    Ok(Examined {
+        payload,
+        have,
+        word,
+    })
+}
+
+fn foreign(payload: &Payload) -> Failure {
+    let cause =
+        "nothing in it matches the torrent; move it away, or name another folder with `--output`";
+    Failure::new(
+        Exit::Storage,
+        "repair",
+        payload.storage.path().display(),
+        cause,
+    )
+}
+
+fn incomplete(job: &Job, have: &Bitfield) -> Failure {
+    let (good, pieces) = (have.ones(), job.metainfo.geometry.pieces());
+    Failure::new(
+        Exit::Data,
+        "seed",
+        &job.name,
+        format_args!("{good} of {pieces} pieces are good; `hivebt-peer get` fetches the others"),
+    )
+}

@@ -1,0 +1,458 @@
+//! One torrent at work: the swarm behind its lock, and what its decisions become.
+//!
+//! Whoever has an event locks the swarm, tells it, and turns its actions into messages in outboxes before unlocking. Bytes move
+//! outside the lock: connections read and write sockets, the hasher hashes and writes pieces.
+
+use std::collections::HashMap;
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+
+use crate::base::bitfield::Bitfield;
+use crate::base::geometry::{Block, Geometry, PieceIndex};
+use crate::base::id::{InfoHash, PeerId};
+use crate::base::time::Time;
+use crate::core::swarm::Swarm;
+use crate::core::swarm::event::{
+    Action, Config, Event, PeerKey, PeerStats, Source, Stats, Verdict,
+};
+use crate::disk::assembly::{Assembly, Finished, Inserted};
+use crate::disk::error::StorageError;
+use crate::disk::hasher::{self, Hasher, Job, Target};
+use crate::disk::pool::{Buffer, Pool};
+use crate::disk::storage::Storage;
+use crate::proto::metainfo::Metainfo;
+use crate::proto::peer::message::Message;
+
+use super::clock::Clock;
+use super::limits::Limits;
+use super::outbox::Outbox;
+
+/// What a torrent tells whoever runs it.
+#[derive(Debug)]
+pub enum Happening {
+    /// Every piece is here, verified and written.
+    Complete,
+    /// The payload can no longer be read or written.
+    Storage(StorageError),
+}
+
+/// See [`Setting::dial`].
+pub type Dial = dyn Fn(&Arc<Torrent>, SocketAddr) + Send + Sync;
+
+/// What a torrent needs from its surroundings.
+pub struct Setting {
+    /// The one clock.
+    pub clock: Clock,
+    /// Our name for this run.
+    pub us: PeerId,
+    /// Rate limits of the process.
+    pub limits: Arc<Limits>,
+    /// Called outside all locks, from any thread.
+    pub on_happening: Box<dyn Fn(Happening) + Send + Sync>,
+    /// Starts to connect to an address, without blocking; ends in [`Torrent::dial_failed`] or a connection.
+    pub dial: Box<Dial>,
+    /// Where blocks of unfinished pieces live.
+    pub pool: Pool,
+    /// Who hashes and writes finished pieces.
+    pub hasher: Arc<Hasher>,
+}
+
+/// A torrent at work.
+pub struct Torrent {
+    /// What is shared.
+    pub metainfo: Arc<Metainfo>,
+    /// Where it lies.
+    pub storage: Arc<Storage>,
+    /// What surrounds it.
+    pub setting: Setting,
+    state: Mutex<State>,
+    tick: Condvar,
+    idle: Condvar,
+    target: Arc<Target>,
+    itself: Weak<Torrent>,
+}
+
+struct State {
+    swarm: Swarm,
+    assembly: Assembly,
+    links: HashMap<PeerKey, Link>,
+    next_key: u64,
+    /// When the timer thread means to look again.
+    alarm: Option<Time>,
+    stopped: bool,
+    failed: bool,
+    /// Threads that are about to write, and pieces that the hasher has.
+    busy: usize,
+    actions: Vec<Action>,
+}
+
+/// The swarm's end of a connection.
+struct Link {
+    outbox: Arc<Outbox>,
+    stream: Arc<TcpStream>,
+}
+
+/// What cannot be done under the lock.
+#[derive(Default)]
+struct Deferred {
+    dials: Vec<SocketAddr>,
+    complete: bool,
+}
+
+impl Torrent {
+    /// Starts the torrent's threads; `have` are the pieces known to be good. It dials nobody before it hears of somebody.
+    pub fn start(
+        metainfo: Arc<Metainfo>,
+        storage: Arc<Storage>,
+        have: Bitfield,
+        config: Config,
+        setting: Setting,
+    ) -> Arc<Self> {
+        let geometry = metainfo.geometry;
+        let seed = fastrand::u64(..);
+        let swarm = Swarm::new(
+            config,
+            setting.us,
+            geometry,
+            have,
+            None,
+            seed,
+            setting.clock.now(),
+        );
+        let state = State {
+            swarm,
+            assembly: Assembly::new(geometry, setting.pool.clone()),
+            links: HashMap::new(),
+            next_key: 0,
+            alarm: None,
+            stopped: false,
+            failed: false,
+            busy: 0,
+            actions: Vec::new(),
+        };
+        let torrent = Arc::new_cyclic(|itself: &Weak<Self>| {
+            let done = itself.clone();
+            let on_done = move |piece, verdict| {
+                if let Some(torrent) = done.upgrade() {
+                    torrent.hashed(piece, verdict);
+                }
+            };
+            let target = Target::new(storage.clone(), geometry, on_done);
+            Self {
+                metainfo,
+                storage,
+                setting,
+                state: Mutex::new(state),
+                tick: Condvar::new(),
+                idle: Condvar::new(),
+                target,
+                itself: itself.clone(),
+            }
+        });
+        let timer = torrent.clone();
+        super::threads::spawn("timer", move || timer.keep_time());
+        torrent
+    }
+
+    /// The torrent's name in the protocol.
+    #[must_use]
+    pub fn info_hash(&self) -> InfoHash {
+        self.metainfo.info_hash
+    }
+
+    /// How its payload is cut.
+    #[must_use]
+    pub fn geometry(&self) -> Geometry {
+        self.metainfo.geometry
+    }
+
+    /// Totals and rates.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let now = self.setting.clock.now();
+        self.lock().swarm.stats(now)
+    }
+
+    /// Every connection.
+    #[must_use]
+    pub fn peers(&self) -> Vec<PeerStats> {
+        let now = self.setting.clock.now();
+        self.lock().swarm.peers(now).collect()
+    }
+
+    /// The pieces that are verified and written.
+    #[must_use]
+    pub fn have(&self) -> Bitfield {
+        self.lock().swarm.have().clone()
+    }
+
+    /// Tells of peers that may be dialled.
+    pub fn discovered(&self, addrs: &[SocketAddr], source: Source) {
+        self.tell(Event::Discovered { addrs, source });
+    }
+
+    /// Tells that dialling `addr` came to nothing.
+    pub fn dial_failed(&self, addr: SocketAddr) {
+        self.tell(Event::DialFailed { addr });
+    }
+
+    /// A connection is up. Returns its number, or nothing if the torrent has been stopped.
+    pub fn connected(
+        &self,
+        id: PeerId,
+        addr: SocketAddr,
+        outgoing: bool,
+        fast: bool,
+        outbox: Arc<Outbox>,
+        stream: Arc<TcpStream>,
+    ) -> Option<PeerKey> {
+        let peer = {
+            let mut state = self.lock();
+            if state.stopped {
+                return None;
+            }
+            let peer = PeerKey(state.next_key);
+            state.next_key += 1;
+            state.links.insert(peer, Link { outbox, stream });
+            peer
+        };
+        self.tell(Event::Connected {
+            peer,
+            id,
+            addr,
+            outgoing,
+            fast,
+        });
+        Some(peer)
+    }
+
+    /// A connection is over.
+    pub fn disconnected(&self, peer: PeerKey) {
+        self.drive(|state, now, actions| {
+            state
+                .swarm
+                .handle(now, Event::Disconnected { peer }, actions);
+            state.links.remove(&peer);
+        });
+    }
+
+    /// A message has come.
+    pub fn message(&self, peer: PeerKey, message: Message<'_>) {
+        self.tell(Event::Message { peer, message });
+    }
+
+    /// A block has come. It is kept if it is wanted; beyond the cache it goes to the file here and now.
+    pub fn block(&self, peer: PeerKey, block: Block, buffer: Buffer) {
+        let inserted = self.drive(|state, now, actions| {
+            match state.swarm.block_arrived(now, peer, block, actions) {
+                Verdict::Keep => Some(state.assembly.insert(block, buffer)),
+                Verdict::Discard => None,
+            }
+        });
+        match inserted {
+            Some(Inserted::Complete(finished)) => self.hash(finished),
+            Some(Inserted::Spill(buffer)) => self.spill(block, &buffer),
+            Some(Inserted::Kept | Inserted::Unwanted) | None => {}
+        }
+    }
+
+    fn spill(&self, block: Block, buffer: &Buffer) {
+        let Some(_busy) = Busy::begin(self) else {
+            return;
+        };
+        match self
+            .storage
+            .write_vectored_at(self.geometry().block_offset(block), &[buffer])
+        {
+            Ok(()) => {
+                let finished = self.lock().assembly.written(block);
+                finished
+                    .into_iter()
+                    .for_each(|finished| self.hash(finished));
+            }
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// Waits while the hasher has its hands full, which makes the caller's peer wait too.
+    fn hash(&self, finished: Finished) {
+        let digest = self.metainfo.piece_hash(finished.piece);
+        // Ends in `hashed`.
+        let Some(busy) = Busy::begin(self) else {
+            return;
+        };
+        std::mem::forget(busy);
+        self.setting.hasher.submit(Job {
+            target: self.target.clone(),
+            finished,
+            digest,
+        });
+    }
+
+    /// Blocks for the writer of `peer` to send now.
+    pub fn next_uploads(&self, peer: PeerKey, max_bytes: u32, blocks: &mut Vec<Block>) {
+        self.drive(|state, now, actions| {
+            state
+                .swarm
+                .next_uploads(now, peer, max_bytes, blocks, actions)
+        });
+    }
+
+    /// The payload can no longer be used. Said once; connections are closed.
+    pub fn fail(&self, error: StorageError) {
+        let first = !std::mem::replace(&mut self.lock().failed, true);
+        if first {
+            (self.setting.on_happening)(Happening::Storage(error));
+        }
+    }
+
+    /// Ends all connections and threads, and waits for pieces that are being hashed and written. Nothing is written from then on.
+    pub fn stop(&self) {
+        let mut state = self.lock();
+        state.stopped = true;
+        state.links.values().for_each(Link::close);
+        self.tick.notify_all();
+        while state.busy > 0 {
+            state = self
+                .idle
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn hashed(&self, piece: PieceIndex, verdict: hasher::Verdict) {
+        let _busy = Busy { torrent: self };
+        match verdict {
+            hasher::Verdict::Good => self.tell(Event::Verified { piece, good: true }),
+            hasher::Verdict::Bad => self.tell(Event::Verified { piece, good: false }),
+            hasher::Verdict::Failed(error) => self.fail(error),
+        }
+    }
+
+    fn tell(&self, event: Event<'_>) {
+        self.drive(|state, now, actions| state.swarm.handle(now, event, actions));
+    }
+
+    /// Locks the swarm, lets `act` tell it something, and does what follows.
+    fn drive<R>(&self, act: impl FnOnce(&mut State, Time, &mut Vec<Action>) -> R) -> R {
+        let mut state = self.lock();
+        let now = self.setting.clock.now();
+        let mut actions = std::mem::take(&mut state.actions);
+        let result = act(&mut state, now, &mut actions);
+        let deferred = state.perform(&mut actions);
+        state.actions = actions;
+        self.rewind(&mut state);
+        drop(state);
+        if let Some(torrent) = self.itself.upgrade() {
+            deferred
+                .dials
+                .into_iter()
+                .for_each(|addr| (self.setting.dial)(&torrent, addr));
+        }
+        if deferred.complete {
+            (self.setting.on_happening)(Happening::Complete);
+        }
+        result
+    }
+
+    /// Wakes the timer thread if the swarm wants to be looked at earlier than that thread means to.
+    fn rewind(&self, state: &mut State) {
+        if let Some(deadline) = state.swarm.deadline()
+            && state.alarm.is_none_or(|alarm| deadline < alarm)
+        {
+            state.alarm = Some(deadline);
+            self.tick.notify_one();
+        }
+    }
+
+    fn keep_time(&self) {
+        let mut state = self.lock();
+        while !state.stopped {
+            let now = self.setting.clock.now();
+            match state.swarm.deadline() {
+                Some(deadline) if deadline <= now => {
+                    drop(state);
+                    self.tell(Event::Tick);
+                    state = self.lock();
+                }
+                deadline => {
+                    state.alarm = deadline;
+                    let wait = deadline.map_or(std::time::Duration::from_secs(60), |deadline| {
+                        deadline.since(now)
+                    });
+                    state = self
+                        .tick
+                        .wait_timeout(state, wait)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0;
+                }
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counted while somebody writes, or is about to.
+struct Busy<'a> {
+    torrent: &'a Torrent,
+}
+
+impl<'a> Busy<'a> {
+    /// `None` once the torrent has been stopped.
+    fn begin(torrent: &'a Torrent) -> Option<Self> {
+        let mut state = torrent.lock();
+        (!state.stopped).then(|| {
+            state.busy += 1;
+            Self { torrent }
+        })
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.torrent.lock().busy -= 1;
+        self.torrent.idle.notify_all();
+    }
+}
+
+impl State {
+    fn perform(&mut self, actions: &mut Vec<Action>) -> Deferred {
+        let mut deferred = Deferred::default();
+        for action in actions.drain(..) {
+            match action {
+                Action::Send { peer, message } => {
+                    if let Some(link) = self.links.get(&peer)
+                        && !link.outbox.send(&message)
+                    {
+                        link.close();
+                    }
+                }
+                Action::Serve { peer } => self
+                    .links
+                    .get(&peer)
+                    .into_iter()
+                    .for_each(|link| link.outbox.serve()),
+                Action::Close { peer, .. } => {
+                    self.links.get(&peer).into_iter().for_each(Link::close)
+                }
+                // The assembly tells when the last block of a piece has found its place, which may be later than its arrival.
+                Action::Verify(_) => {}
+                Action::Dial(addr) if !self.stopped => deferred.dials.push(addr),
+                Action::Dial(_) => {}
+                Action::Complete => deferred.complete = true,
+            }
+        }
+        deferred
+    }
+}
+
+impl Link {
+    /// Wakes both of the connection's threads for good; the reader then reports the end.
+    fn close(&self) {
+        self.outbox.close();
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+}

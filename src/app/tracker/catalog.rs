@@ -1,0 +1,106 @@
+//! Torrents that the tracker hands out under `/torrents/`, and their names for statistics.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use crate::base::id::InfoHash;
+use crate::proto::percent;
+
+/// The folder in URLs.
+const FOLDER: &str = "/torrents/";
+
+/// A .torrent to be handed out.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// Its name in URLs, with `.torrent` at the end and without slashes.
+    pub file_name: String,
+    /// The payload's name.
+    pub name: String,
+    /// The swarm.
+    pub info_hash: InfoHash,
+    /// The file.
+    pub bytes: Vec<u8>,
+}
+
+impl Published {
+    /// Where it is found on this tracker, percent-encoded.
+    #[must_use]
+    pub fn url_path(&self) -> String {
+        let mut path = FOLDER.to_owned();
+        percent::encode(self.file_name.as_bytes(), &mut path);
+        path
+    }
+}
+
+/// All of them, by name.
+#[derive(Debug, Default)]
+pub(super) struct Catalog(BTreeMap<String, Published>);
+
+impl Catalog {
+    pub(super) fn new(torrents: Vec<Published>) -> Self {
+        Self(
+            torrents
+                .into_iter()
+                .map(|torrent| (torrent.file_name.clone(), torrent))
+                .collect(),
+        )
+    }
+
+    /// The file at a path of a URL, if it is one of them.
+    pub(super) fn file(&self, path: &str) -> Option<&[u8]> {
+        let name = percent::decode(path.strip_prefix(FOLDER)?.as_bytes())?;
+        let torrent = self.0.get(std::str::from_utf8(&name).ok()?)?;
+        Some(&torrent.bytes)
+    }
+
+    /// What `/torrents/` shows: the paths, a line each. `None` for another path, or if there is nothing to show.
+    pub(super) fn list(&self, path: &str) -> Option<String> {
+        (path == FOLDER && !self.0.is_empty()).then(|| {
+            self.0.values().fold(String::new(), |mut list, torrent| {
+                // Writing to a string cannot fail.
+                let _ = writeln!(list, "{}", torrent.url_path());
+                list
+            })
+        })
+    }
+
+    /// The payload's name.
+    pub(super) fn name(&self, info_hash: InfoHash) -> Option<&str> {
+        let mut torrents = self.0.values();
+        torrents
+            .find(|torrent| torrent.info_hash == info_hash)
+            .map(|torrent| torrent.name.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_found_by_their_encoded_names_and_nothing_else_is() {
+        let torrent = Published {
+            file_name: "große Daten.torrent".into(),
+            name: "große Daten".into(),
+            info_hash: InfoHash([1; 20]),
+            bytes: b"de".to_vec(),
+        };
+        let path = torrent.url_path();
+        assert_eq!(path, "/torrents/gro%C3%9Fe%20Daten.torrent");
+        let catalog = Catalog::new(vec![torrent]);
+        assert_eq!(catalog.file(&path), Some(&b"de"[..]));
+        assert_eq!(catalog.list("/torrents/"), Some(format!("{path}\n")));
+        assert_eq!(catalog.name(InfoHash([1; 20])), Some("große Daten"));
+        for other in [
+            "/torrents/",
+            "/torrents/x",
+            "/torrents/%",
+            "/torrents/../torrents/x",
+            "/stats",
+            "",
+        ] {
+            assert_eq!(catalog.file(other), None, "{other}");
+        }
+        assert_eq!(Catalog::default().list("/torrents/"), None);
+    }
+}
