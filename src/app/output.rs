@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::process::Stdio;
 
 /// Characters in a line of progress; terminals narrower than this are rare.
 const MAX_WIDTH: usize = 100;
@@ -32,6 +33,12 @@ pub fn bytes(bytes: &[u8]) -> io::Result<()> {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         other => other,
     }
+}
+
+/// Our stderr as the stdout of a program that we start, so that what it says does not get among our results.
+#[must_use]
+pub fn as_stderr() -> Stdio {
+    io::stderr().into()
 }
 
 /// Whether somebody watches stderr.

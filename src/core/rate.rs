@@ -109,7 +109,10 @@ impl Capacity {
         let took = now.since(began);
         if took >= self.stretch {
             self.last = to_f64(self.bytes) / took.as_secs_f64();
-            self.most = Some(self.most.map_or(0.0, |most| (most * Self::FADING).max(self.last)));
+            self.most = Some(
+                self.most
+                    .map_or(0.0, |most| (most * Self::FADING).max(self.last)),
+            );
             self.bytes = 0;
             self.began = Some(now);
         }

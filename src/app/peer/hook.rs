@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::process::Command;
 
 use crate::app::failure::{Exit, Failure};
+use crate::app::output;
 
 /// Runs the operator's command and waits for it.
 pub(super) fn run(
@@ -21,8 +22,7 @@ pub(super) fn run(
         .env("HIVEBT_PATH", path)
         .env("HIVEBT_INFO_HASH", info_hash)
         .env("HIVEBT_NAME", name);
-    // Its output must not get among our results.
-    let status = process.stdout(std::io::stderr()).status();
+    let status = process.stdout(output::as_stderr()).status();
     match status {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(Failure::new(Exit::Failed, "complete with", program, status)),

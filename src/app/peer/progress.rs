@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use crate::base::json::{Value, json};
 
 use crate::app::{human, output};
 use crate::base::id::InfoHash;

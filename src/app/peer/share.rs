@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use crate::base::json::json;
 
 use crate::app::create::make::{Plan, Recipe};
 use crate::app::create::progress;

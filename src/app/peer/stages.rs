@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
-use serde_json::json;
+use crate::base::json::json;
 
 use crate::app::failure::{Exit, Failure};
 use crate::app::human;

@@ -352,7 +352,11 @@ impl Swarm {
         for (piece, to) in self.assigner.review(now, rate) {
             self.withdraw(to, piece);
         }
-        if self.capacity.share(now).is_some_and(|share| share < BLOCKED_SHARE) {
+        if self
+            .capacity
+            .share(now)
+            .is_some_and(|share| share < BLOCKED_SHARE)
+        {
             self.assigner.blocked(now, LOOK_EVERY * 2);
         } else {
             self.assigner.unblocked();
