@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write};
-use std::process::Stdio;
+use std::process::Command;
 
 /// Characters in a line of progress; terminals narrower than this are rare.
 const MAX_WIDTH: usize = 100;
@@ -35,10 +35,9 @@ pub fn bytes(bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Our stderr as the stdout of a program that we start, so that what it says does not get among our results.
-#[must_use]
-pub fn as_stderr() -> Stdio {
-    io::stderr().into()
+/// Sends the results of a program that we start to our stderr: they must not get among ours.
+pub fn divert(command: &mut Command) {
+    command.stdout(io::stderr());
 }
 
 /// Whether somebody watches stderr.

@@ -22,8 +22,8 @@ pub(super) fn run(
         .env("HIVEBT_PATH", path)
         .env("HIVEBT_INFO_HASH", info_hash)
         .env("HIVEBT_NAME", name);
-    let status = process.stdout(output::as_stderr()).status();
-    match status {
+    output::divert(&mut process);
+    match process.status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(Failure::new(Exit::Failed, "complete with", program, status)),
         Err(error) => Err(Failure::new(Exit::Failed, "run", program, error)),
