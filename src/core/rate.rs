@@ -104,6 +104,18 @@ impl Capacity {
         Some((self.last / most).min(1.0))
     }
 
+    /// Bytes a second in the last stretch; 0 until one has passed.
+    pub fn rate(&mut self, now: Time) -> f64 {
+        self.roll(now);
+        self.last
+    }
+
+    /// Bytes a second in the busiest stretch; 0 until two have passed.
+    pub fn most(&mut self, now: Time) -> f64 {
+        self.roll(now);
+        self.most.unwrap_or(0.0)
+    }
+
     fn roll(&mut self, now: Time) {
         let began = *self.began.get_or_insert(now);
         let took = now.since(began);

@@ -4,7 +4,7 @@
 //! `TCP_NOTSENT_LOWAT`), served in the order they came; other messages follow the blocks of their own connection and take no time of
 //! their own. A downlink is shared by whatever arrives; a sender passes over receivers that have too much coming (their windows are full).
 
-use std::cmp::Reverse;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use hivebt::base::id::PeerId;
 use hivebt::base::time::Time;
 use hivebt::core::swarm::Swarm;
 use hivebt::core::swarm::event::{Action, Close, Config, Event, PeerKey, Source, Verdict};
+use hivebt::proto::peer::extended::ExtendedHandshake;
 use hivebt::proto::peer::message::Message;
 
 /// Blocks of one connection that wait for the uplink.
@@ -57,13 +58,14 @@ struct Node {
     have: Bitfield,
     /// Blocks kept that are garbage.
     bad: BTreeSet<Block>,
-    queue: VecDeque<(u64, Wire)>,
+    /// Connections that have something for the uplink.
+    ring: VecDeque<u64>,
     sending: bool,
     down_free: Time,
     tick_at: Option<Time>,
     done: Option<Time>,
     sent: u64,
-    banned: u32,
+    blamed: u32,
     lives: u64,
 }
 
@@ -77,7 +79,9 @@ struct Conn {
     /// The dialler first.
     ends: [Host; 2],
     open: [bool; 2],
-    /// Blocks in the uplink queue of either end.
+    /// What either end has not sent; a block first, unless there is nothing.
+    out: [VecDeque<Wire>; 2],
+    /// The blocks in there.
     unsent: [u32; 2],
     /// When the last thing sent by either end arrives.
     arrives: [Time; 2],
@@ -96,6 +100,34 @@ enum Happening {
     Hashed(Host, u64, PieceIndex, bool),
 }
 
+/// A happening to come. The earliest is the greatest; of two at the same time, the one that was foreseen first.
+#[derive(Debug)]
+struct Due {
+    at: Time,
+    seq: u64,
+    what: Happening,
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.at, other.seq).cmp(&(self.at, self.seq))
+    }
+}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Due {}
+
 /// What a run has shown.
 #[derive(Debug)]
 pub struct Outcome {
@@ -104,7 +136,7 @@ pub struct Outcome {
     /// Payload bytes sent by each.
     pub sent: Vec<u64>,
     /// Times that anybody closed a connection with this host for bad data or a broken protocol.
-    pub banned: Vec<u32>,
+    pub blamed: Vec<u32>,
     /// The most peers that owed the same block to the same host at the same time.
     pub most_asked: usize,
     pub wasted: u64,
@@ -117,12 +149,12 @@ pub struct World {
     nodes: Vec<Node>,
     conns: BTreeMap<u64, Conn>,
     next_conn: u64,
-    heap: BinaryHeap<Reverse<(Time, u64)>>,
-    happenings: BTreeMap<u64, Happening>,
+    heap: BinaryHeap<Due>,
     seq: u64,
     rng: fastrand::Rng,
     owed: BTreeMap<(Host, Block), BTreeSet<u64>>,
     most_asked: usize,
+    leaver: Option<Host>,
     /// Addresses a host is told of when it joins.
     pub neighbours: usize,
     pub fast: bool,
@@ -138,11 +170,11 @@ impl World {
             conns: BTreeMap::new(),
             next_conn: 0,
             heap: BinaryHeap::new(),
-            happenings: BTreeMap::new(),
             seq: 0,
             rng: fastrand::Rng::with_seed(seed),
             owed: BTreeMap::new(),
             most_asked: 0,
+            leaver: None,
             neighbours: 50,
             fast: true,
         };
@@ -160,13 +192,13 @@ impl World {
                 swarm: None,
                 have,
                 bad: BTreeSet::new(),
-                queue: VecDeque::new(),
+                ring: VecDeque::new(),
                 sending: false,
                 down_free: Time::ZERO,
                 tick_at: None,
                 done: spec.complete.then_some(Time::ZERO),
                 sent: 0,
-                banned: 0,
+                blamed: 0,
                 lives: 0,
                 spec,
             });
@@ -179,6 +211,24 @@ impl World {
         self.at(at, Happening::Leave(host));
     }
 
+    /// The host dies as soon as every piece is somewhere else.
+    pub fn leaves_once_all_is_out(&mut self, host: Host) {
+        self.leaver = Some(host);
+    }
+
+    fn all_is_out(&self, leaver: Host) -> bool {
+        let others = || {
+            self.nodes
+                .iter()
+                .enumerate()
+                .filter(|(n, _)| *n != leaver)
+                .map(|(_, node)| &node.have)
+        };
+        self.geometry
+            .all()
+            .all(|piece| others().any(|have| have.has(piece)))
+    }
+
     /// The host starts again at that moment.
     pub fn returns(&mut self, host: Host, at: Time) {
         self.at(at, Happening::Join(host));
@@ -186,12 +236,9 @@ impl World {
 
     /// Lets time pass until all `awaited` have everything, or `limit`.
     pub fn run(&mut self, awaited: &[Host], limit: Time) -> Outcome {
-        while let Some(Reverse((at, seq))) = self.heap.pop() {
-            let Some(happening) = self.happenings.remove(&seq) else {
-                continue;
-            };
+        while let Some(Due { at, what, .. }) = self.heap.pop() {
             self.now = at;
-            self.happens(happening);
+            self.happens(what);
             if at > limit || awaited.iter().all(|&h| self.nodes[h].done.is_some()) {
                 break;
             }
@@ -199,7 +246,7 @@ impl World {
         Outcome {
             done: self.nodes.iter().map(|n| n.done).collect(),
             sent: self.nodes.iter().map(|n| n.sent).collect(),
-            banned: self.nodes.iter().map(|n| n.banned).collect(),
+            blamed: self.nodes.iter().map(|n| n.blamed).collect(),
             most_asked: self.most_asked,
             wasted: self
                 .nodes
@@ -209,10 +256,10 @@ impl World {
         }
     }
 
-    fn at(&mut self, at: Time, happening: Happening) {
+    fn at(&mut self, at: Time, what: Happening) {
         self.seq += 1;
-        self.heap.push(Reverse((at.max(self.now), self.seq)));
-        self.happenings.insert(self.seq, happening);
+        let (at, seq) = (at.max(self.now), self.seq);
+        self.heap.push(Due { at, seq, what });
     }
 
     fn happens(&mut self, happening: Happening) {
@@ -235,6 +282,10 @@ impl World {
                 if self.nodes[host].lives == life {
                     if good {
                         self.nodes[host].have.set(piece);
+                        if let Some(leaver) = self.leaver.filter(|&l| self.all_is_out(l)) {
+                            self.leaver = None;
+                            self.leave(leaver);
+                        }
                     }
                     self.tell(host, Event::Verified { piece, good });
                 }
@@ -278,7 +329,7 @@ impl World {
     fn leave(&mut self, host: Host) {
         self.nodes[host].swarm = None;
         self.nodes[host].lives += 1;
-        self.nodes[host].queue.clear();
+        self.nodes[host].ring.clear();
         self.nodes[host].bad.clear();
         self.owed.retain(|(h, _), _| *h != host);
         let ids: Vec<_> = self
@@ -328,6 +379,14 @@ impl World {
                 fast: self.fast,
             };
             self.tell(us, event);
+            let handshake = ExtendedHandshake {
+                listen_port: Some(6881),
+                request_queue: Some(500),
+                upload_only: self.nodes[us].spec.complete,
+                ..ExtendedHandshake::default()
+            };
+            let payload = handshake.encode().into();
+            self.send(id, side, Wire::Said(Message::Extended { id: 0, payload }));
             if self.nodes[us].spec.character == Character::Babbler {
                 self.babble(id, side);
             }
@@ -468,13 +527,14 @@ impl World {
             return;
         };
         let host = conn.ends[side];
+        let idle = conn.out[side].is_empty();
         if let Wire::Data(..) = wire {
             conn.unsent[side] += 1;
-        } else if conn.unsent[side] == 0 {
-            let at = (self.now + self.delay).max(conn.arrives[side]);
-            conn.arrives[side] = at;
+        } else if idle {
+            let arrives = (self.now + self.delay).max(conn.arrives[side]);
+            conn.arrives[side] = arrives;
             return self.at(
-                at,
+                arrives,
                 Happening::Arrival {
                     conn: id,
                     to: 1 - side,
@@ -482,7 +542,10 @@ impl World {
                 },
             );
         }
-        self.nodes[host].queue.push_back((id, wire));
+        conn.out[side].push_back(wire);
+        if idle {
+            self.nodes[host].ring.push_back(id);
+        }
         self.transmit(host);
     }
 
@@ -514,70 +577,73 @@ impl World {
         }
     }
 
-    /// Lets the uplink send whatever takes no time, and then a block.
+    /// Lets the uplink send the next block, of the connection that has waited longest and whose receiver has room. If all are full, waits
+    /// for the first of them.
     fn transmit(&mut self, host: Host) {
-        while !self.nodes[host].sending {
-            let Some((id, side, wire)) = self.next_to_send(host) else {
-                return;
-            };
-            self.depart(host, id, side, wire);
+        if self.nodes[host].sending {
+            return;
         }
-    }
-
-    /// The first thing in the queue whose receiver has room. If all are full, waits for the first of them.
-    fn next_to_send(&mut self, host: Host) -> Option<(u64, usize, Wire)> {
-        let mut queue = std::mem::take(&mut self.nodes[host].queue);
-        queue.retain(|(id, _)| self.conns.contains_key(id));
-        let mut full = BTreeMap::new();
-        let place = queue.iter().position(|(id, wire)| {
-            let conn = &self.conns[id];
-            let to = &self.nodes[conn.ends[usize::from(conn.ends[0] == host)]];
-            let room = to.down_free - Duration::from_micros(WINDOW * 1_000_000 / to.spec.down);
-            let fits = matches!(wire, Wire::Said(_)) || room <= self.now;
-            if !fits {
-                full.insert(*id, room);
+        let mut ring = std::mem::take(&mut self.nodes[host].ring);
+        ring.retain(|id| self.conns.contains_key(id));
+        let room = ring.iter().map(|id| self.room(host, *id));
+        let next = match room.clone().position(|at| at <= self.now) {
+            Some(n) => ring.remove(n),
+            None => {
+                if let Some(at) = room.min() {
+                    self.nodes[host].sending = true;
+                    self.at(at, Happening::Uplink(host));
+                }
+                None
             }
-            fits && !full.contains_key(id)
-        });
-        let next = place.and_then(|n| queue.remove(n));
-        self.nodes[host].queue = queue;
-        if let (None, Some(&at)) = (&next, full.values().min()) {
-            self.nodes[host].sending = true;
-            self.at(at, Happening::Uplink(host));
+        };
+        self.nodes[host].ring = ring;
+        if let Some(id) = next {
+            self.depart(host, id);
         }
-        next.map(|(id, wire)| (id, usize::from(self.conns[&id].ends[1] == host), wire))
     }
 
-    fn depart(&mut self, host: Host, id: u64, side: usize, wire: Wire) {
+    /// When the receiver at the other end has room for another block.
+    fn room(&self, host: Host, id: u64) -> Time {
+        let ends = self.conns[&id].ends;
+        let to = &self.nodes[ends[usize::from(ends[0] == host)]];
+        to.down_free - self.delay - Duration::from_micros(WINDOW * 1_000_000 / to.spec.down)
+    }
+
+    /// Sends a block of that connection, and the messages that follow it.
+    fn depart(&mut self, host: Host, id: u64) {
         let conn = self.conns.get_mut(&id).unwrap();
-        let mut arrives = self.now + self.delay;
-        let departs = if let Wire::Data(block, _) = wire {
-            conn.unsent[side] -= 1;
-            let spend =
-                |rate: u64| Duration::from_nanos(u64::from(block.len) * 1_000_000_000 / rate);
-            let departs = self.now + spend(self.nodes[host].spec.up);
-            let to = &mut self.nodes[conn.ends[1 - side]];
-            arrives = (to.down_free.max(arrives) + spend(to.spec.down)).max(departs + self.delay);
-            to.down_free = arrives;
-            Some(departs)
-        } else {
-            None
+        let side = usize::from(conn.ends[1] == host);
+        let Some(Wire::Data(block, bad)) = conn.out[side].pop_front() else {
+            return;
         };
-        arrives = arrives.max(conn.arrives[side]);
-        conn.arrives[side] = arrives;
-        self.at(
-            arrives,
-            Happening::Arrival {
-                conn: id,
-                to: 1 - side,
-                wire,
-            },
-        );
-        if let Some(departs) = departs {
-            self.nodes[host].sending = true;
-            self.at(departs, Happening::Uplink(host));
-            self.pump(host, id);
+        let mut burst = vec![Wire::Data(block, bad)];
+        while let Some(Wire::Said(_)) = conn.out[side].front() {
+            burst.extend(conn.out[side].pop_front());
         }
+        if !conn.out[side].is_empty() {
+            self.nodes[host].ring.push_back(id);
+        }
+        conn.unsent[side] -= 1;
+        let spend = |rate: u64| Duration::from_nanos(u64::from(block.len) * 1_000_000_000 / rate);
+        let departs = self.now + spend(self.nodes[host].spec.up);
+        let to = &mut self.nodes[conn.ends[1 - side]];
+        let free = to.down_free.max(self.now + self.delay) + spend(to.spec.down);
+        to.down_free = free.max(departs + self.delay);
+        let arrives = to.down_free.max(conn.arrives[side]);
+        conn.arrives[side] = arrives;
+        for wire in burst {
+            self.at(
+                arrives,
+                Happening::Arrival {
+                    conn: id,
+                    to: 1 - side,
+                    wire,
+                },
+            );
+        }
+        self.nodes[host].sending = true;
+        self.at(departs, Happening::Uplink(host));
+        self.pump(host, id);
     }
 
     fn dial(&mut self, host: Host, addr: SocketAddr) {
@@ -595,6 +661,7 @@ impl World {
                     Conn {
                         ends: [host, to],
                         open: [true; 2],
+                        out: Default::default(),
                         unsent: [0; 2],
                         arrives: [at; 2],
                     },
@@ -615,8 +682,14 @@ impl World {
             conn.ends[1 - side],
             (self.now + self.delay).max(conn.arrives[side]),
         );
+        self.owed.retain(|(h, _), by| {
+            if *h == host {
+                by.remove(&id);
+            }
+            !by.is_empty()
+        });
         if matches!(reason, Close::BadData | Close::Protocol) {
-            self.nodes[other].banned += 1;
+            self.nodes[other].blamed += 1;
         }
         self.at(
             at,

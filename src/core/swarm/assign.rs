@@ -25,8 +25,9 @@ const SPAN_LEFT: Duration = Duration::from_millis(8);
 const MOST_EXTRA: u64 = 16;
 /// A piece that was sent whole and that its peer has not announced after this many times the time it took is shown to another.
 const PATIENCE: u32 = 8;
-/// But not before this.
-const LEAST_PATIENCE: Duration = Duration::from_secs(5);
+/// But not before this, nor later than [`MOST_PATIENCE`].
+const LEAST_PATIENCE: Duration = Duration::from_secs(2);
+const MOST_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A piece shown to a peer and not yet sent to it whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,8 +198,10 @@ impl Assigner {
 
     fn patience(&self, rate: f64) -> Duration {
         let ahead = f64::from(self.geometry.piece_length()) * 4.0;
-        let expected = Duration::try_from_secs_f64(ahead / rate.max(1.0)).unwrap_or(LEAST_PATIENCE);
-        (expected * PATIENCE).clamp(LEAST_PATIENCE, LEAST_PATIENCE * 12)
+        let expected = Duration::try_from_secs_f64(ahead / rate.max(1.0)).unwrap_or(MOST_PATIENCE);
+        expected
+            .saturating_mul(PATIENCE)
+            .clamp(LEAST_PATIENCE, MOST_PATIENCE)
     }
 }
 

@@ -24,7 +24,7 @@ const GIVING: Duration = Duration::from_secs(20);
 /// Peers that do not co-operate share one turn each time this has passed (the optimistic unchoke of BEP 3).
 const OPTIMISTIC: Duration = Duration::from_secs(10);
 /// What the way to a peer and back is taken for until it has been measured.
-const UNKNOWN_DELAY: Duration = Duration::from_millis(20);
+const UNKNOWN_DELAY: Duration = Duration::from_millis(100);
 /// The uplink counts as idle below this share of what it has carried before.
 const IDLE_SHARE: f64 = 0.9;
 /// How often the number of slots may grow.
@@ -133,5 +133,5 @@ pub(super) fn turn_ends(peer: &Peer, now: Time, seeding: bool) -> Time {
 
 /// How long a peer that is served may ask for nothing before its turn is over: a way there and back, twice, and a little.
 fn grace(peer: &Peer) -> Duration {
-    peer.download.pipeline.delay().unwrap_or(UNKNOWN_DELAY) * 2 + Duration::from_millis(6)
+    peer.upload.delay.unwrap_or(UNKNOWN_DELAY) * 2 + Duration::from_millis(6)
 }

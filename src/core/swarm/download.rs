@@ -226,6 +226,9 @@ impl Swarm {
                 peer.faults.excused += 1;
             }
         }
+        if self.peers.get(&key).is_some_and(|p| p.peer_choking) {
+            self.wasted += self.picker.release(key);
+        }
         self.fill_others(now, key, out);
     }
 

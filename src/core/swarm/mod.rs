@@ -9,7 +9,7 @@
 //! | `roster` | whom to dial, and when again |
 //! | `download`, `picker`, `partial`, `rarity`, `pipeline` | which block to ask whom for, and how many at once |
 //! | `upload`, `choker` | whom to serve, and which block next |
-//! | `assign` | what the only seed shows to whom |
+//! | `assign`, `show` | what the only seed shows to whom |
 //! | `stats` | what the operator sees |
 
 mod assign;
@@ -23,6 +23,7 @@ mod picker;
 mod pipeline;
 mod rarity;
 mod roster;
+mod show;
 mod stats;
 mod upload;
 
@@ -34,7 +35,7 @@ use crate::base::bitfield::Bitfield;
 use crate::base::geometry::{Geometry, PieceIndex};
 use crate::base::id::PeerId;
 use crate::base::time::Time;
-use crate::core::rate::{Capacity, Meter};
+use crate::core::rate::Capacity;
 use crate::proto::peer::extended::{ExtendedHandshake, HANDSHAKE_ID};
 use crate::proto::peer::message::Message;
 
@@ -77,9 +78,7 @@ pub struct Swarm {
     up: Traffic,
     down: Traffic,
     wasted: u64,
-    /// Bytes a second sent within the last moments, for decisions.
-    uplink: Meter,
-    capacity: Capacity,
+    uplink: Capacity,
     wake: Option<Time>,
     closed: bool,
 }
@@ -113,8 +112,7 @@ impl Swarm {
             up: Traffic::new(),
             down: Traffic::new(),
             wasted: 0,
-            uplink: Meter::new(Duration::from_millis(200)),
-            capacity: Capacity::new(Duration::from_millis(250)),
+            uplink: Capacity::new(Duration::from_millis(250)),
             wake: None,
             closed: false,
             rng,

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::base::bitfield::Bitfield;
 use crate::base::geometry::{Block, PieceIndex};
@@ -70,11 +71,15 @@ pub(super) struct Upload {
     pub(super) idle_since: Option<Time>,
     /// Since when it has been waiting for a turn.
     pub(super) waiting_since: Time,
+    /// From being served to its first request, the shortest so far: a way there and back.
+    pub(super) delay: Option<Duration>,
     /// Its turn is the optimistic one.
     pub(super) optimistic: bool,
     /// What an origin has shown to it and not yet sent.
     pub(super) assigned: Vec<Assignment>,
     pub(super) last_assigned: Option<Time>,
+    /// It was shown a piece and did not want it. It is shown no more before it wants something.
+    pub(super) aloof: bool,
 }
 
 /// Our side of the download from a peer.
@@ -172,9 +177,11 @@ impl Peer {
                 turn_blocks: 0,
                 idle_since: None,
                 waiting_since: now,
+                delay: None,
                 optimistic: false,
                 assigned: Vec::new(),
                 last_assigned: None,
+                aloof: false,
             },
             download: Download {
                 owed: VecDeque::new(),

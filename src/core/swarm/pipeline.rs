@@ -58,11 +58,6 @@ impl Pipeline {
         });
     }
 
-    /// The time from a request to its block on an otherwise idle connection, as far as it is known.
-    pub(super) const fn delay(&self) -> Option<Duration> {
-        self.delay
-    }
-
     /// Bytes a second of late.
     pub(super) fn rate(&self, now: Time) -> f64 {
         self.rate.rate(now)

@@ -1,13 +1,10 @@
 //! What others ask us for, and what they get.
 
-use std::time::Duration;
-
-use crate::base::geometry::{Block, PieceIndex};
+use crate::base::geometry::Block;
 use crate::base::time::Time;
 use crate::proto::peer::message::Message;
 
 use super::Swarm;
-use super::assign::Assigner;
 use super::choker::{self, turn_ends};
 use super::event::{Action, Close, PeerKey};
 
@@ -15,12 +12,6 @@ use super::event::{Action, Close, PeerKey};
 pub const MAX_QUEUE: usize = 2000;
 /// Requests that a peer had no right to, before it is dropped: those sent before it could know that it was choked are no fault.
 const MAX_REFUSED: u32 = 4000;
-/// How often an idle uplink is looked for while pieces are shown one by one.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
-/// The uplink counts as blocked by slow receivers below this share of what it has carried.
-const BLOCKED_SHARE: f64 = 0.85;
-/// Pieces that a peer is told of at once when everything is revealed; more as it gets them.
-const REVEAL: usize = 1024;
 
 impl Swarm {
     /// What to read and send to `peer` now, best first: at most `max_bytes` (but at least one block), neighbours where there are any.
@@ -46,7 +37,6 @@ impl Swarm {
         to.upload.idle_since = idle.then_some(now);
         self.up.add(now, sent);
         self.uplink.add(now, sent);
-        self.capacity.add(now, sent);
         if self.assigner.is_active() {
             self.count_assigned(now, peer, blocks, out);
         } else if idle {
@@ -103,6 +93,10 @@ impl Swarm {
         if granted {
             let waits = !peer.upload.queue.is_empty();
             peer.upload.queue.push_back(block);
+            if peer.upload.turn_blocks == 0 && peer.upload.idle_since.is_some() {
+                let took = now.since(peer.upload.turn_began);
+                peer.upload.delay = Some(peer.upload.delay.map_or(took, |d| d.min(took)));
+            }
             peer.upload.idle_since = None;
             if !waits {
                 out.push(Action::Serve { peer: key });
@@ -158,6 +152,7 @@ impl Swarm {
         self.waiting -= usize::from(peer.waits());
         peer.peer_interested = interested;
         peer.upload.waiting_since = now;
+        peer.upload.aloof &= !interested;
         self.waiting += usize::from(peer.waits());
         self.review_slots(now, out);
     }
@@ -232,13 +227,11 @@ impl Swarm {
         if self.waiting > 0 {
             let seeding = self.is_complete();
             let served = self.peers.values().filter(|p| !p.am_choking);
-            let next = served.map(|p| turn_ends(p, now, seeding)).min();
-            self.wake_by(
-                now,
-                next.map_or(now + choker::GROW_EVERY, |t| {
-                    t.min(now + choker::GROW_EVERY)
-                }),
-            );
+            let ends = served
+                .map(|p| turn_ends(p, now, seeding))
+                .filter(|&at| at > now);
+            let next = ends.min().unwrap_or(now + choker::GROW_EVERY);
+            self.wake_by(now, next.min(now + choker::GROW_EVERY));
         }
     }
 
@@ -252,149 +245,8 @@ impl Swarm {
 
     pub(super) fn adapt_slots(&mut self, now: Time) {
         if self.waiting > 0 {
-            let share = self.capacity.share(now).unwrap_or(1.0);
+            let share = self.uplink.share(now).unwrap_or(1.0);
             self.choker.adapt(now, share);
-        }
-    }
-
-    /// Shows pieces to peers, as long as there is little on its way.
-    pub(super) fn assign(&mut self, now: Time, out: &mut Vec<Action>) {
-        let rate = self.uplink.rate(now);
-        while self.assigner.wants_more(rate) {
-            let Some(key) = self.next_to_assign(now) else {
-                break;
-            };
-            let rarity = self.picker.rarity();
-            let Some(piece) = self.assigner.next(|p| rarity.copies(p) == 0) else {
-                break;
-            };
-            let assignment = self.assigner.shown(now, piece, key);
-            if let Some(peer) = self.peers.get_mut(&key) {
-                peer.upload.last_assigned = Some(now);
-                peer.upload.assigned.push(assignment);
-                if let Some(shown) = &mut peer.shown {
-                    shown.set(piece);
-                }
-            }
-            self.say(now, key, Message::Have(piece), out);
-            self.wake_by(now, now + LOOK_EVERY);
-        }
-        if self.assigner.is_active() && self.assigner.is_done() {
-            self.reveal_all(now, out);
-        }
-    }
-
-    /// Of the peers that have little coming from us, the one that has waited longest for another piece.
-    fn next_to_assign(&self, now: Time) -> Option<PeerKey> {
-        let fit = self.peers.iter().filter(|(_, p)| {
-            let unsent = p.upload.assigned.iter().map(|a| a.unsent).sum();
-            let rate = p.upload.traffic.meter.rate(now);
-            p.shown.is_some() && !p.upload_only && Assigner::has_room(unsent, rate, Duration::ZERO)
-        });
-        fit.min_by_key(|(key, p)| (p.upload.last_assigned, **key))
-            .map(|(&key, _)| key)
-    }
-
-    fn count_assigned(&mut self, now: Time, key: PeerKey, blocks: &[Block], out: &mut Vec<Action>) {
-        let Some(peer) = self.peers.get_mut(&key) else {
-            return;
-        };
-        for block in blocks {
-            let assigned = &mut peer.upload.assigned;
-            if let Some(a) = assigned.iter_mut().find(|a| a.piece == block.piece) {
-                let sent = a.unsent.min(u64::from(block.len));
-                a.unsent -= sent;
-                self.assigner.sent(sent);
-            }
-            assigned.retain(|a| a.unsent > 0);
-        }
-        self.assign(now, out);
-    }
-
-    /// Somebody has announced `piece`, so it is out.
-    pub(super) fn assignment_done(
-        &mut self,
-        now: Time,
-        key: PeerKey,
-        piece: PieceIndex,
-        out: &mut Vec<Action>,
-    ) {
-        if let Some(to) = self.assigner.announced(piece) {
-            self.withdraw(to, piece);
-            self.assign(now, out);
-        }
-        let Some(peer) = self.peers.get_mut(&key) else {
-            return;
-        };
-        if peer.shown.is_some() && !self.assigner.is_active() {
-            peer.reveal_in = peer.reveal_in.saturating_sub(1);
-            if peer.reveal_in == 0 {
-                self.reveal(now, key, out);
-            }
-        }
-    }
-
-    fn withdraw(&mut self, key: PeerKey, piece: PieceIndex) {
-        let Some(peer) = self.peers.get_mut(&key) else {
-            return;
-        };
-        let assigned = &mut peer.upload.assigned;
-        if let Some(at) = assigned.iter().position(|a| a.piece == piece) {
-            self.assigner.sent(assigned.swap_remove(at).unsent);
-        }
-    }
-
-    pub(super) fn check_assigned(&mut self, now: Time, out: &mut Vec<Action>) {
-        if !self.assigner.is_active() {
-            return;
-        }
-        let rate = self.uplink.rate(now);
-        for (piece, to) in self.assigner.review(now, rate) {
-            self.withdraw(to, piece);
-        }
-        if self
-            .capacity
-            .share(now)
-            .is_some_and(|share| share < BLOCKED_SHARE)
-        {
-            self.assigner.blocked(now, LOOK_EVERY * 2);
-        } else {
-            self.assigner.unblocked();
-        }
-        self.assign(now, out);
-        if self.assigner.is_active() && !self.peers.is_empty() {
-            self.wake_by(now, now + LOOK_EVERY);
-        }
-    }
-
-    /// Stops assigning: peers are told of whatever they lack.
-    pub(super) fn reveal_all(&mut self, now: Time, out: &mut Vec<Action>) {
-        self.assigner.retire();
-        let keys: Vec<_> = self.peers.keys().copied().collect();
-        for key in keys {
-            self.reveal(now, key, out);
-        }
-        self.review_slots(now, out);
-    }
-
-    fn reveal(&mut self, now: Time, key: PeerKey, out: &mut Vec<Action>) {
-        let Some(peer) = self.peers.get_mut(&key) else {
-            return;
-        };
-        let Some(shown) = &mut peer.shown else {
-            return;
-        };
-        let secret = |p: &PieceIndex| !shown.has(*p) && !peer.have.has(*p);
-        let pieces: Vec<_> = self.have.iter().filter(secret).take(REVEAL).collect();
-        pieces.iter().for_each(|&piece| {
-            shown.set(piece);
-        });
-        peer.reveal_in = u32::try_from(pieces.len() / 2).unwrap_or(0);
-        if pieces.len() < REVEAL {
-            peer.shown = None;
-        }
-        for piece in pieces {
-            self.say(now, key, Message::Have(piece), out);
         }
     }
 }

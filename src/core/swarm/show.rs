@@ -1,0 +1,187 @@
+//! How the only seed of a swarm shows its pieces: one by one, and in the end all of them.
+
+use std::time::Duration;
+
+use crate::base::geometry::{Block, PieceIndex};
+use crate::base::time::Time;
+use crate::proto::peer::message::Message;
+
+use super::Swarm;
+use super::assign::Assigner;
+use super::event::{Action, PeerKey};
+
+/// How often an idle uplink is looked for while pieces are shown one by one.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// The uplink counts as blocked by slow receivers below this share of what it has carried.
+const BLOCKED_SHARE: f64 = 0.85;
+/// A peer that does not want a piece that it was shown is passed over after this time.
+const ALOOF: Duration = Duration::from_secs(1);
+/// Pieces that a peer is told of at once when everything is revealed; more as it gets them.
+const REVEAL: usize = 1024;
+
+impl Swarm {
+    /// Shows pieces to peers, as long as there is little on its way.
+    pub(super) fn assign(&mut self, now: Time, out: &mut Vec<Action>) {
+        let rate = self.uplink.rate(now);
+        while self.assigner.wants_more(rate) {
+            let Some(key) = self.next_to_assign(now) else {
+                break;
+            };
+            let rarity = self.picker.rarity();
+            let Some(piece) = self.assigner.next(|p| rarity.copies(p) == 0) else {
+                break;
+            };
+            let assignment = self.assigner.shown(now, piece, key);
+            if let Some(peer) = self.peers.get_mut(&key) {
+                peer.upload.last_assigned = Some(now);
+                peer.upload.assigned.push(assignment);
+                if let Some(shown) = &mut peer.shown {
+                    shown.set(piece);
+                }
+            }
+            self.say(now, key, Message::Have(piece), out);
+            self.wake_by(now, now + LOOK_EVERY);
+        }
+        if self.assigner.is_active() && self.assigner.is_done() {
+            self.reveal_all(now, out);
+        }
+    }
+
+    /// Of the peers that have little coming from us, the one that has waited longest for another piece.
+    fn next_to_assign(&self, now: Time) -> Option<PeerKey> {
+        let fit = self.peers.iter().filter(|(_, p)| {
+            let unsent = p.upload.assigned.iter().map(|a| a.unsent).sum();
+            let rate = p.upload.traffic.meter.rate(now);
+            p.shown.is_some()
+                && !p.upload_only
+                && !p.upload.aloof
+                && Assigner::has_room(unsent, rate, p.upload.delay.unwrap_or_default())
+        });
+        fit.min_by_key(|(key, p)| (p.upload.last_assigned, **key))
+            .map(|(&key, _)| key)
+    }
+
+    pub(super) fn count_assigned(
+        &mut self,
+        now: Time,
+        key: PeerKey,
+        blocks: &[Block],
+        out: &mut Vec<Action>,
+    ) {
+        let Some(peer) = self.peers.get_mut(&key) else {
+            return;
+        };
+        for block in blocks {
+            let assigned = &mut peer.upload.assigned;
+            if let Some(a) = assigned.iter_mut().find(|a| a.piece == block.piece) {
+                let sent = a.unsent.min(u64::from(block.len));
+                a.unsent -= sent;
+                self.assigner.sent(sent);
+            }
+            assigned.retain(|a| a.unsent > 0);
+        }
+        self.assign(now, out);
+    }
+
+    /// Somebody has announced `piece`, so it is out.
+    pub(super) fn assignment_done(
+        &mut self,
+        now: Time,
+        key: PeerKey,
+        piece: PieceIndex,
+        out: &mut Vec<Action>,
+    ) {
+        if let Some(to) = self.assigner.announced(piece) {
+            self.withdraw(to, piece);
+            self.assign(now, out);
+        }
+        let Some(peer) = self.peers.get_mut(&key) else {
+            return;
+        };
+        if peer.shown.is_some() && !self.assigner.is_active() {
+            peer.reveal_in = peer.reveal_in.saturating_sub(1);
+            if peer.reveal_in == 0 {
+                self.reveal(now, key, out);
+            }
+        }
+    }
+
+    /// Peers that were shown a piece and do not want it: seeds that hide it as we do, or broken ones.
+    fn pass_over_aloof(&mut self, now: Time) {
+        for (&key, peer) in &mut self.peers {
+            let waited = peer.upload.last_assigned.map(|at| now.since(at));
+            let ignores = !peer.peer_interested && !peer.upload.assigned.is_empty();
+            if ignores && waited.is_some_and(|waited| waited >= ALOOF) {
+                peer.upload.aloof = true;
+                let unsent: u64 = peer.upload.assigned.drain(..).map(|a| a.unsent).sum();
+                self.assigner.sent(unsent);
+                self.assigner.gone(key);
+            }
+        }
+    }
+
+    fn withdraw(&mut self, key: PeerKey, piece: PieceIndex) {
+        let Some(peer) = self.peers.get_mut(&key) else {
+            return;
+        };
+        let assigned = &mut peer.upload.assigned;
+        if let Some(at) = assigned.iter().position(|a| a.piece == piece) {
+            self.assigner.sent(assigned.swap_remove(at).unsent);
+        }
+    }
+
+    pub(super) fn check_assigned(&mut self, now: Time, out: &mut Vec<Action>) {
+        if !self.assigner.is_active() {
+            return;
+        }
+        let rate = self.uplink.most(now);
+        for (piece, to) in self.assigner.review(now, rate) {
+            self.withdraw(to, piece);
+        }
+        self.pass_over_aloof(now);
+        if self
+            .uplink
+            .share(now)
+            .is_some_and(|share| share < BLOCKED_SHARE)
+        {
+            self.assigner.blocked(now, LOOK_EVERY * 2);
+        } else {
+            self.assigner.unblocked();
+        }
+        self.assign(now, out);
+        if self.assigner.is_active() && !self.peers.is_empty() {
+            self.wake_by(now, now + LOOK_EVERY);
+        }
+    }
+
+    /// Stops assigning: peers are told of whatever they lack.
+    pub(super) fn reveal_all(&mut self, now: Time, out: &mut Vec<Action>) {
+        self.assigner.retire();
+        let keys: Vec<_> = self.peers.keys().copied().collect();
+        for key in keys {
+            self.reveal(now, key, out);
+        }
+        self.review_slots(now, out);
+    }
+
+    fn reveal(&mut self, now: Time, key: PeerKey, out: &mut Vec<Action>) {
+        let Some(peer) = self.peers.get_mut(&key) else {
+            return;
+        };
+        let Some(shown) = &mut peer.shown else {
+            return;
+        };
+        let secret = |p: &PieceIndex| !shown.has(*p) && !peer.have.has(*p);
+        let pieces: Vec<_> = self.have.iter().filter(secret).take(REVEAL).collect();
+        pieces.iter().for_each(|&piece| {
+            shown.set(piece);
+        });
+        peer.reveal_in = u32::try_from(pieces.len() / 2).unwrap_or(0);
+        if pieces.len() < REVEAL {
+            peer.shown = None;
+        }
+        for piece in pieces {
+            self.say(now, key, Message::Have(piece), out);
+        }
+    }
+}
