@@ -106,6 +106,8 @@ fn start(options: Options, config: &Config, torrents: Vec<Job>) -> Result<Run, F
                 std::time::Duration::from_secs(secs.into())
             }),
         sequential: options.sequential,
+        // The other half is for partial pieces: asking for less is cheaper than writing blocks early and reading them back.
+        max_unverified: (options.cache / 2).max(1),
         ..defaults
     };
     let (ip, port) = options
