@@ -113,7 +113,7 @@ impl Run {
         let checked = json!({"pieces": pieces, "good": have.ones(), "kept": job.kept, "total": total, "hashed": job.watch.done()});
         self.teller
             .event("checked", job.metainfo.info_hash, checked);
-        if job.kept > 0 {
+        if job.kept > 0 && job.care != Care::Nothing {
             let percent = human::percent(job.kept, total);
             let line = format!(
                 "{}: {} of {} are here already ({percent:.1} %)",
