@@ -117,6 +117,12 @@ impl Assigner {
         self.unshown.is_empty() && self.pending.is_empty()
     }
 
+    /// How soon to look whether the uplink idles or a piece has been lost, if either can be; `often` while something is on its way.
+    pub(super) fn look_again(&self, often: Duration) -> Option<Duration> {
+        let shown = self.active && !self.pending.is_empty();
+        shown.then(|| if self.unsent > 0 { often } else { often * 10 })
+    }
+
     /// The next piece to show, one for which `is_rare` holds: nobody has it. `None` if all have been shown.
     pub(super) fn next(&mut self, is_rare: impl Fn(PieceIndex) -> bool) -> Option<PieceIndex> {
         while let Some(piece) = self.unshown.pop() {

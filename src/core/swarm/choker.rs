@@ -121,9 +121,6 @@ pub(super) fn turn_ends(peer: &Peer, now: Time, seeding: bool) -> Time {
         } else {
             LEFTOVER_TURN
         };
-    if !peer.peer_interested {
-        return upload.turn_began;
-    }
     match upload.idle_since {
         Some(idle) if upload.turn_blocks >= TURN => idle,
         Some(idle) => latest.min(idle + grace(peer)),

@@ -179,15 +179,16 @@ impl Swarm {
         self.fill(now, key, out);
     }
 
-    /// A peer has had everything from the start: we are not the only seed.
+    /// A peer had everything when it came: we are not the only seed, and if we have everything, neither has use for the other.
     fn met_seed(&mut self, now: Time, key: PeerKey, out: &mut Vec<Action>) {
-        if self.assigner.is_active() {
-            self.reveal_all(now, out);
-        }
         if self.is_complete() {
             self.close(now, key, Close::BothComplete, out);
+            if self.assigner.is_active() {
+                self.reveal_all(now, out);
+            }
         } else {
             self.show_interest(now, key, out);
+            self.fill(now, key, out);
         }
     }
 
@@ -212,9 +213,8 @@ impl Swarm {
             self.roster.connected(now, addr, Source::Gossip);
         }
         // Another only seed keeps its pieces to itself as we do, but says that it wants none.
-        let hides = said.upload_only && self.peers.get(&key).is_some_and(|p| p.have.ones() == 0);
-        if hides && self.assigner.is_active() {
-            self.reveal_all(now, out);
+        if said.upload_only && self.is_complete() {
+            self.met_seed(now, key, out);
         }
     }
 

@@ -25,6 +25,8 @@ mod rarity;
 mod roster;
 mod show;
 mod stats;
+#[cfg(test)]
+mod tests;
 mod upload;
 
 use std::collections::{BTreeMap, VecDeque};

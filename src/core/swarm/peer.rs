@@ -82,6 +82,15 @@ pub(super) struct Upload {
     pub(super) aloof: bool,
 }
 
+impl Upload {
+    /// The peer is served from now on.
+    pub(super) fn begin_turn(&mut self, now: Time) {
+        self.turn_began = now;
+        self.turn_blocks = 0;
+        self.idle_since = self.queue.is_empty().then_some(now);
+    }
+}
+
 /// Our side of the download from a peer.
 #[derive(Clone, Debug)]
 pub(super) struct Download {

@@ -149,8 +149,8 @@ impl Swarm {
             self.assigner.unblocked();
         }
         self.assign(now, out);
-        if self.assigner.is_active() && !self.peers.is_empty() {
-            self.wake_by(now, now + LOOK_EVERY);
+        if let Some(pause) = self.assigner.look_again(LOOK_EVERY) {
+            self.wake_by(now, now + pause);
         }
     }
 

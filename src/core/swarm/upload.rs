@@ -7,6 +7,7 @@ use crate::proto::peer::message::Message;
 use super::Swarm;
 use super::choker::{self, turn_ends};
 use super::event::{Action, Close, PeerKey};
+use super::peer::Peer;
 
 /// Requests of one peer that wait at most; what we tell others in our extension handshake (`reqq`, BEP 10) stays well below.
 pub const MAX_QUEUE: usize = 2000;
@@ -154,7 +155,26 @@ impl Swarm {
         peer.upload.waiting_since = now;
         peer.upload.aloof &= !interested;
         self.waiting += usize::from(peer.waits());
+        if interested && !peer.am_choking {
+            peer.upload.begin_turn(now);
+            self.shed(now, key, out);
+        }
         self.review_slots(now, out);
+    }
+
+    /// A peer that kept its slot while it wanted nothing wants something again. If that makes one too many, the slot of one whose turn is
+    /// over goes, or else its own.
+    fn shed(&mut self, now: Time, back: PeerKey, out: &mut Vec<Action>) {
+        if !self.assigner.is_active() && self.serving() > self.choker.slots() {
+            let key = self.turn_over(now).unwrap_or(back);
+            self.choke(now, key, out);
+        }
+    }
+
+    /// Peers that are served and want to be.
+    fn serving(&self) -> usize {
+        let holds_slot = |p: &&Peer| !p.am_choking && p.peer_interested;
+        self.peers.values().filter(holds_slot).count()
     }
 
     /// Serves `key` from now on.
@@ -171,9 +191,7 @@ impl Swarm {
         self.waiting -= usize::from(peer.waits());
         peer.am_choking = false;
         peer.faults.refused = 0;
-        peer.upload.turn_began = now;
-        peer.upload.turn_blocks = 0;
-        peer.upload.idle_since = Some(now);
+        peer.upload.begin_turn(now);
         peer.upload.optimistic = optimistic;
         self.say(now, key, Message::Unchoke, out);
     }
@@ -200,12 +218,7 @@ impl Swarm {
             return;
         }
         while self.waiting > 0 {
-            let serving = self
-                .peers
-                .values()
-                .filter(|p| !p.am_choking && p.peer_interested)
-                .count();
-            let free = serving < self.choker.slots();
+            let free = self.serving() < self.choker.slots();
             let seeding = self.is_complete();
             let over = self.turn_over(now);
             if !free && over.is_none() {
@@ -226,7 +239,10 @@ impl Swarm {
         }
         if self.waiting > 0 {
             let seeding = self.is_complete();
-            let served = self.peers.values().filter(|p| !p.am_choking);
+            let served = self
+                .peers
+                .values()
+                .filter(|p| !p.am_choking && p.peer_interested);
             let ends = served
                 .map(|p| turn_ends(p, now, seeding))
                 .filter(|&at| at > now);
@@ -238,7 +254,10 @@ impl Swarm {
     /// The peer whose turn was over first.
     fn turn_over(&self, now: Time) -> Option<PeerKey> {
         let seeding = self.is_complete();
-        let served = self.peers.iter().filter(|(_, p)| !p.am_choking);
+        let served = self
+            .peers
+            .iter()
+            .filter(|(_, p)| !p.am_choking && p.peer_interested);
         let ends = served.map(|(&key, p)| (turn_ends(p, now, seeding), key));
         ends.min().filter(|(at, _)| *at <= now).map(|(_, key)| key)
     }

@@ -1,0 +1,247 @@
+//! Who may connect, and who has to go.
+
+use super::*;
+use crate::proto::peer::extended::ExtendedHandshake;
+
+#[test]
+fn we_do_not_connect_to_ourselves_and_do_not_try_again() {
+    let mut b = Bench::new("....");
+    b.discover(&[addr(1)]);
+    assert_eq!(b.dialled(), [addr(1)]);
+    b.tell(Event::Connected {
+        peer: PeerKey(1),
+        id: id(US),
+        addr: addr(1),
+        outgoing: true,
+        fast: true,
+    });
+    assert_eq!(b.closed(), [(1, Close::Ourselves)]);
+    b.discover(&[addr(1)]);
+    b.pass(SEC * 3600);
+    assert_eq!(b.dialled(), []);
+}
+
+#[test]
+fn of_two_connections_with_a_peer_the_one_that_the_lower_id_dialled_stays() {
+    for (other, first_is_ours, stays) in
+        [(1, true, 2), (1, false, 1), (200, true, 1), (200, false, 2)]
+    {
+        let mut b = Bench::new("....");
+        let connect = |b: &mut Bench, key, outgoing| {
+            b.tell(Event::Connected {
+                peer: PeerKey(key),
+                id: id(other),
+                addr: addr(other),
+                outgoing,
+                fast: true,
+            });
+        };
+        connect(&mut b, 1, first_is_ours);
+        connect(&mut b, 2, !first_is_ours);
+        assert_eq!(
+            b.closed(),
+            [(3 - stays, Close::Duplicate)],
+            "{other} {first_is_ours}"
+        );
+        assert_eq!(b.peers(), [stays]);
+    }
+}
+
+#[test]
+fn nobody_pushes_a_peer_out_by_using_its_id() {
+    let mut b = Bench::new("....");
+    b.connect(1, true, true);
+    let event = |outgoing| Event::Connected {
+        peer: PeerKey(2),
+        id: id(1),
+        addr: addr(66),
+        outgoing,
+        fast: true,
+    };
+    for outgoing in [true, false] {
+        b.tell(event(outgoing));
+        assert_eq!(b.closed(), [(2, Close::Duplicate)]);
+    }
+    assert_eq!(b.peers(), [1]);
+}
+
+#[test]
+fn when_full_a_newcomer_takes_the_place_of_a_useless_peer_or_is_refused() {
+    let config = Config {
+        max_peers: 2,
+        ..Config::default()
+    };
+    let mut b = Bench::with("x...", config);
+    b.peer(1, "x...");
+    b.peer(2, ".x..");
+    b.peer(3, "....");
+    assert_eq!(b.closed(), [(3, Close::Full)]);
+    b.pass(SEC * 61);
+    b.connect(4, false, false);
+    assert_eq!(b.closed(), [(1, Close::Useless)], "2 has something for us");
+    assert_eq!(b.peers(), [2, 4]);
+}
+
+#[test]
+fn no_more_is_dialled_than_there_is_room_for() {
+    let config = Config {
+        max_peers: 3,
+        ..Config::default()
+    };
+    let mut b = Bench::with("....", config);
+    b.connect(9, false, true);
+    b.discover(&[addr(1), addr(2), addr(3), addr(4)]);
+    let first = b.dialled();
+    assert_eq!(first.len(), 2);
+    b.tell(Event::DialFailed { addr: first[0] });
+    assert_eq!(b.dialled().len(), 1, "another in its place");
+}
+
+#[test]
+fn two_that_have_everything_part_and_do_not_meet_again_soon() {
+    let mut b = Bench::new("xxxx");
+    b.discover(&[addr(1)]);
+    b.connect(1, true, true);
+    b.says(1, Message::HaveAll);
+    assert_eq!(b.closed(), [(1, Close::BothComplete)]);
+    b.pass(SEC * 300);
+    assert_eq!(b.dialled(), []);
+}
+
+#[test]
+fn a_seed_that_hides_its_pieces_is_known_by_what_it_wants() {
+    let mut b = Bench::new("xxxx");
+    b.connect(1, false, true);
+    let handshake = ExtendedHandshake {
+        upload_only: true,
+        ..ExtendedHandshake::default()
+    };
+    b.says(
+        1,
+        Message::Extended {
+            id: 0,
+            payload: handshake.encode().into(),
+        },
+    );
+    assert_eq!(b.closed(), [(1, Close::BothComplete)]);
+}
+
+#[test]
+fn who_breaks_the_protocol_is_dropped() {
+    let all = || Message::Bitfield(set("xxxx"));
+    for (fast, messages) in [
+        (false, vec![all(), all()]),
+        (true, vec![Message::HaveNone, all()]),
+        (true, vec![Message::HaveAll, Message::HaveAll]),
+        (false, vec![Message::HaveAll]),
+        (false, vec![Message::HaveNone]),
+        (false, vec![Message::Reject(block(0, 0))]),
+        (false, vec![Message::Have(PieceIndex(1)), all()]),
+    ] {
+        let mut b = Bench::new("....");
+        b.connect(1, false, fast);
+        messages.iter().for_each(|m| b.says(1, m.clone()));
+        assert_eq!(b.closed(), [(1, Close::Protocol)], "{messages:?}");
+        b.says(1, Message::Unchoke);
+        assert_eq!(b.did, [], "what comes after is ignored");
+    }
+}
+
+#[test]
+fn a_silent_peer_is_dropped_and_the_others_hear_from_us() {
+    let mut b = Bench::new("....");
+    b.peer(1, "x...");
+    b.peer(2, "x...");
+    b.pass(SEC * 101);
+    assert_eq!(b.said(1), [&Message::KeepAlive]);
+    b.says(2, Message::KeepAlive);
+    b.pass(SEC * 60);
+    assert_eq!(b.closed(), [(1, Close::Silent)]);
+    assert_eq!(b.peers(), [2]);
+}
+
+#[test]
+fn a_lost_peer_is_dialled_again_after_a_pause() {
+    let mut b = Bench::new("....");
+    b.discover(&[addr(1)]);
+    b.connect(1, true, true);
+    b.tell(Event::Disconnected { peer: PeerKey(1) });
+    assert_eq!(b.dialled(), []);
+    b.pass(SEC * 10);
+    assert_eq!(b.dialled(), [addr(1)]);
+}
+
+#[test]
+fn the_address_at_which_an_incoming_peer_listens_is_not_dialled_while_it_is_here() {
+    let mut b = Bench::new("....");
+    b.tell(Event::Connected {
+        peer: PeerKey(1),
+        id: id(1),
+        addr: "10.0.0.1:40000".parse().unwrap(),
+        outgoing: false,
+        fast: true,
+    });
+    let handshake = ExtendedHandshake {
+        listen_port: Some(6881),
+        ..ExtendedHandshake::default()
+    };
+    b.says(
+        1,
+        Message::Extended {
+            id: 0,
+            payload: handshake.encode().into(),
+        },
+    );
+    b.discover(&[addr(1)]);
+    assert_eq!(b.dialled(), []);
+    b.tell(Event::Disconnected { peer: PeerKey(1) });
+    b.pass(SEC * 10);
+    assert_eq!(b.dialled(), [addr(1)]);
+}
+
+#[test]
+fn we_introduce_ourselves_in_the_shortest_way() {
+    for (have, fast, said) in [
+        ("....", true, Some(Message::HaveNone)),
+        ("....", false, None),
+        ("x.x.", true, Some(Message::Bitfield(set("x.x.")))),
+        ("x.x.", false, Some(Message::Bitfield(set("x.x.")))),
+        ("xxxx", true, Some(Message::HaveAll)),
+        ("xxxx", false, Some(Message::Bitfield(set("xxxx")))),
+    ] {
+        let mut b = Bench::with(
+            have,
+            Config {
+                assign: false,
+                ..Config::default()
+            },
+        );
+        b.connect(1, false, fast);
+        assert_eq!(b.said(1), said.iter().collect::<Vec<_>>(), "{have} {fast}");
+    }
+}
+
+#[test]
+fn after_a_shutdown_everybody_is_gone_and_nobody_comes() {
+    let mut b = Bench::new("x...");
+    b.peer(1, ".x..");
+    b.peer(2, "..x.");
+    b.did.clear();
+    b.swarm.shutdown(b.now, &mut b.did);
+    assert_eq!(b.closed(), [(1, Close::Stopping), (2, Close::Stopping)]);
+    b.connect(3, false, true);
+    assert_eq!(b.closed(), [(3, Close::Stopping)]);
+    b.discover(&[addr(4)]);
+    assert_eq!(b.did, []);
+}
+
+#[test]
+fn events_about_strangers_change_nothing() {
+    let mut b = Bench::new("x...");
+    b.says(7, Message::Request(block(0, 0)));
+    b.tell(Event::Disconnected { peer: PeerKey(7) });
+    b.tell(Event::DialFailed { addr: addr(7) });
+    b.verified(1, true);
+    assert_eq!(b.block(7, block(1, 0)), Verdict::Discard);
+    assert_eq!((b.uploads(7, 1 << 20), b.did), (vec![], vec![]));
+}

@@ -1,0 +1,132 @@
+//! What an only seed shows to whom.
+
+use super::*;
+
+/// The pieces that a peer was told of.
+fn told(b: &Bench, n: u64) -> Vec<u32> {
+    let have = b.said(n).into_iter().filter_map(|m| match m {
+        Message::Have(piece) => Some(piece.0),
+        _ => None,
+    });
+    have.collect()
+}
+
+fn origin(pieces: usize, peers: u64) -> (Bench, Vec<(u64, u32)>) {
+    let mut b = Bench::new(&"x".repeat(pieces));
+    let mut shown = Vec::new();
+    for n in 1..=peers {
+        b.connect(n, false, true);
+        assert!(b.said(n).contains(&&Message::HaveNone) && !b.choking(n));
+        shown.extend((1..=peers).flat_map(|k| told(&b, k).into_iter().map(move |p| (k, p))));
+        b.says(n, Message::Interested);
+    }
+    (b, shown)
+}
+
+#[test]
+fn an_only_seed_says_that_it_has_nothing_and_shows_few_pieces_each_to_one_peer() {
+    let (_, shown) = origin(40, 8);
+    assert_eq!(shown.len(), 3, "{shown:?}");
+    let pieces: std::collections::BTreeSet<_> = shown.iter().map(|s| s.1).collect();
+    assert_eq!(pieces.len(), 3);
+}
+
+#[test]
+fn what_was_sent_makes_room_for_another_piece_shown_to_who_has_waited_longest() {
+    let (mut b, shown) = origin(40, 8);
+    let (peer, piece) = shown[0];
+    for n in 0..2 {
+        b.says(peer, Message::Request(block(piece, n)));
+    }
+    assert_eq!(b.uploads(peer, 1 << 20).len(), 2);
+    let next: Vec<_> = (1..=8).filter(|&n| !told(&b, n).is_empty()).collect();
+    assert_eq!(next.len(), 1);
+    assert!(
+        shown.iter().all(|s| s.0 != next[0]),
+        "one that has been shown nothing"
+    );
+}
+
+#[test]
+fn no_piece_is_shown_twice_and_in_the_end_everybody_is_told_of_all() {
+    let (mut b, mut open) = origin(20, 4);
+    let mut seen = Vec::new();
+    let mut last = Vec::new();
+    while let Some((peer, piece)) = open.pop() {
+        seen.push(piece);
+        for n in 0..2 {
+            b.says(peer, Message::Request(block(piece, n)));
+        }
+        b.uploads(peer, 1 << 20);
+        open.extend((1..=4).flat_map(|k| told(&b, k).into_iter().map(move |p| (k, p))));
+        b.says(peer, Message::Have(PieceIndex(piece)));
+        let more: Vec<_> = (1..=4)
+            .flat_map(|k| told(&b, k).into_iter().map(move |p| (k, p)))
+            .collect();
+        if seen.len() == 20 {
+            last = more;
+        } else {
+            open.extend(more);
+        }
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, (0..20).collect::<Vec<_>>());
+    assert_eq!(
+        last.len(),
+        20 * 3,
+        "each peer lacks what the other three were shown"
+    );
+    b.connect(9, false, true);
+    assert_eq!(b.said(9), [&Message::HaveAll]);
+}
+
+#[test]
+fn what_a_peer_that_left_was_shown_is_shown_to_another() {
+    let (mut b, shown) = origin(40, 8);
+    let peer = shown[0].0;
+    let theirs = shown.iter().filter(|s| s.0 == peer);
+    let lost: std::collections::BTreeSet<_> = theirs.map(|s| s.1).collect();
+    b.tell(Event::Disconnected {
+        peer: PeerKey(peer),
+    });
+    let again = (1..=8).flat_map(|n| told(&b, n)).collect();
+    assert_eq!(lost, again);
+}
+
+#[test]
+fn what_a_peer_does_not_want_or_never_finishes_is_shown_to_another() {
+    let mut b = Bench::new(&"x".repeat(40));
+    b.connect(1, false, true);
+    let first = told(&b, 1);
+    b.connect(2, false, true);
+    b.says(2, Message::Interested);
+    b.pass(SEC * 70);
+    let second = told(&b, 2);
+    assert!(
+        first.iter().all(|piece| second.contains(piece)),
+        "{first:?} {second:?}"
+    );
+    assert_eq!(told(&b, 1), [0; 0], "it does not want any");
+}
+
+#[test]
+fn pieces_that_somebody_has_are_not_shown() {
+    let mut b = Bench::new("xxxxxx");
+    b.connect(1, false, true);
+    let first = told(&b, 1);
+    b.connect(2, false, true);
+    b.says(2, Message::Bitfield(set("xxxxx.")));
+    b.connect(3, false, true);
+    for piece in (1..=3).flat_map(|n| told(&b, n)) {
+        assert!(piece == 5 || first.contains(&piece));
+    }
+}
+
+#[test]
+fn beside_another_seed_we_hide_nothing() {
+    let (mut b, _) = origin(20, 2);
+    b.connect(3, false, true);
+    b.says(3, Message::HaveAll);
+    assert_eq!(b.closed(), [(3, Close::BothComplete)]);
+    assert!(told(&b, 1).len() + told(&b, 2).len() > 30);
+}
