@@ -110,6 +110,11 @@ impl Assembly {
         self.got_one(block.piece)
     }
 
+    /// Drops the blocks of a piece. One that is being written comes to nothing.
+    pub fn forget(&mut self, piece: PieceIndex) {
+        self.pieces.remove(&piece);
+    }
+
     /// Number of pieces that are begun.
     #[must_use]
     pub fn partial(&self) -> usize {
@@ -154,6 +159,26 @@ mod tests {
         let mut buffer = pool.take(block.len);
         buffer.fill(block.begin.to_le_bytes()[1]);
         buffer
+    }
+
+    #[test]
+    fn a_piece_that_was_forgotten_needs_all_its_blocks_again() {
+        let pool = Pool::new(1 << 20);
+        let geometry = Geometry::new(2 * LEN, 2 * BLOCK).unwrap();
+        let mut assembly = Assembly::new(geometry, pool.clone());
+        let [first, last] = [0, 1].map(|n| geometry.block(PieceIndex(0), n));
+        assert!(matches!(
+            assembly.insert(first, fill(&pool, first)),
+            Inserted::Kept
+        ));
+        assembly.forget(first.piece);
+        assert_eq!(assembly.partial(), 0);
+        let insert = |assembly: &mut Assembly, block| assembly.insert(block, fill(&pool, block));
+        assert!(matches!(insert(&mut assembly, last), Inserted::Kept));
+        assert!(matches!(
+            insert(&mut assembly, first),
+            Inserted::Complete(_)
+        ));
     }
 
     #[test]

@@ -56,8 +56,8 @@ struct Node {
     addr: SocketAddr,
     swarm: Option<Swarm>,
     have: Bitfield,
-    /// Blocks kept that are garbage.
-    bad: BTreeSet<Block>,
+    /// The blocks kept of partial pieces, and whether they are garbage.
+    kept: BTreeMap<Block, bool>,
     /// Connections that have something for the uplink.
     ring: VecDeque<u64>,
     sending: bool,
@@ -191,7 +191,7 @@ impl World {
                 addr: (ip, 6881).into(),
                 swarm: None,
                 have,
-                bad: BTreeSet::new(),
+                kept: BTreeMap::new(),
                 ring: VecDeque::new(),
                 sending: false,
                 down_free: Time::ZERO,
@@ -330,7 +330,7 @@ impl World {
         self.nodes[host].swarm = None;
         self.nodes[host].lives += 1;
         self.nodes[host].ring.clear();
-        self.nodes[host].bad.clear();
+        self.nodes[host].kept.clear();
         self.owed.retain(|(h, _), _| *h != host);
         let ids: Vec<_> = self
             .conns
@@ -458,11 +458,8 @@ impl World {
         let node = &mut self.nodes[host];
         let Some(swarm) = &mut node.swarm else { return };
         if swarm.block_arrived(now, PeerKey(id), block, &mut out) == Verdict::Keep {
-            if bad {
-                node.bad.insert(block);
-            } else {
-                node.bad.remove(&block);
-            }
+            let repeated = node.kept.insert(block, bad);
+            assert_eq!(repeated, None, "host {host} keeps {block:?} twice");
         }
         self.act(host, out);
     }
@@ -488,6 +485,7 @@ impl World {
                 Action::Send { peer, message } => self.say(host, peer.0, message),
                 Action::Serve { peer } => self.pump(host, peer.0),
                 Action::Verify(piece) => self.hash(host, piece),
+                Action::Forget(piece) => self.forget(host, piece),
                 Action::Dial(addr) => self.dial(host, addr),
                 Action::Close { peer, reason } => self.close(host, peer.0, reason),
                 Action::Complete => self.nodes[host].done = Some(self.now),
@@ -702,12 +700,18 @@ impl World {
         self.at(now, Happening::Down { conn: id, to: side });
     }
 
+    fn forget(&mut self, host: Host, piece: PieceIndex) {
+        self.nodes[host]
+            .kept
+            .retain(|block, _| block.piece != piece);
+    }
+
     fn hash(&mut self, host: Host, piece: PieceIndex) {
         let blocks = (0..self.geometry.blocks(piece)).map(|n| self.geometry.block(piece, n));
         let node = &mut self.nodes[host];
         let mut good = true;
         for block in blocks {
-            good &= !node.bad.remove(&block);
+            good &= !node.kept.remove(&block).expect("a whole piece");
         }
         let life = node.lives;
         let took = Duration::from_nanos(u64::from(self.geometry.piece_len(piece)));

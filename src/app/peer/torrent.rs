@@ -440,6 +440,7 @@ impl State {
                 }
                 // The assembly tells when the last block of a piece has found its place, which may be later than its arrival.
                 Action::Verify(_) => {}
+                Action::Forget(piece) => self.assembly.forget(piece),
                 Action::Dial(addr) if !self.stopped => deferred.dials.push(addr),
                 Action::Dial(_) => {}
                 Action::Complete => deferred.complete = true,

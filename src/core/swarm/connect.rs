@@ -317,7 +317,7 @@ impl Swarm {
         for asked in &peer.download.owed {
             self.picker.free(asked.piece, asked.n, key);
         }
-        self.wasted += self.picker.release(key);
+        self.release(key, out);
         for assignment in &peer.upload.assigned {
             self.assigner.sent(assignment.unsent);
         }

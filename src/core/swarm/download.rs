@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::base::geometry::{Block, PieceIndex};
+use crate::base::geometry::{BLOCK, Block, PieceIndex};
 use crate::base::time::Time;
 use crate::proto::peer::message::Message;
 
@@ -227,9 +227,17 @@ impl Swarm {
             }
         }
         if self.peers.get(&key).is_some_and(|p| p.peer_choking) {
-            self.wasted += self.picker.release(key);
+            self.release(key, out);
         }
         self.fill_others(now, key, out);
+    }
+
+    /// What `key` has sent of pieces that were its own is of no use to anybody else: the next one has to answer for the whole piece.
+    pub(super) fn release(&mut self, key: PeerKey, out: &mut Vec<Action>) {
+        for (piece, here) in self.picker.release(key) {
+            self.wasted += u64::from(here) * u64::from(BLOCK);
+            out.push(Action::Forget(piece));
+        }
     }
 
     fn fill_others(&mut self, now: Time, but: PeerKey, out: &mut Vec<Action>) {
@@ -265,7 +273,7 @@ impl Swarm {
             self.say(now, key, Message::Cancel(block), out);
         }
         self.give_up(now, key, overdue, out);
-        self.wasted += self.picker.release(key);
+        self.release(key, out);
         self.fill_all(now, out);
     }
 

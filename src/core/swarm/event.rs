@@ -90,6 +90,8 @@ pub enum Action {
     },
     /// All blocks of this piece are here: hash it, write it if it is good, and say [`Event::Verified`].
     Verify(PieceIndex),
+    /// Drop the blocks of this piece that have come so far: they will be fetched again, from somebody else.
+    Forget(PieceIndex),
     /// Connect to this address and shake hands, then say [`Event::Connected`] or [`Event::DialFailed`].
     Dial(SocketAddr),
     /// End this connection, then say [`Event::Disconnected`].

@@ -193,15 +193,14 @@ impl Picker {
     }
 
     /// Gives up the pieces reserved for `peer`, which is gone or too slow, so that others can fetch them whole. Call [`Picker::free`] for
-    /// what it owed first. Returns the bytes thrown away.
-    pub(super) fn release(&mut self, peer: PeerKey) -> u64 {
+    /// what it owed first. Returns the pieces of which blocks were here, and how many.
+    pub(super) fn release(&mut self, peer: PeerKey) -> Vec<(PieceIndex, u32)> {
         let reserved = |(&piece, partial): (&PieceIndex, &Partial)| {
             (partial.only() == Some(peer)).then(|| (piece, partial.here()))
         };
         let pieces: Vec<_> = self.partials.iter().filter_map(reserved).collect();
-        let blocks: u64 = pieces.iter().map(|(_, here)| u64::from(*here)).sum();
         pieces.iter().for_each(|(piece, _)| self.reopen(*piece));
-        blocks * u64::from(crate::base::geometry::BLOCK)
+        pieces
     }
 
     /// Block `n` of `piece` has come from `peer`.
@@ -459,7 +458,7 @@ mod tests {
         );
         picker.arrive(mine.piece, 0, A);
         assert_eq!(picker.arrive(mine.piece, 1, B), Landed::Useless);
-        assert_eq!(picker.release(A), u64::from(BLOCK));
+        assert_eq!(picker.release(A), [(mine.piece, 1)]);
         assert_eq!(
             pick_all(&mut picker, B, "xx", &mut rng)
                 .matches('2')
