@@ -1,9 +1,10 @@
 //! # hivebt
 //!
-//! Moves big files to many hosts over BitTorrent. This library is what the three programs `hivebt-create`, `hivebt-tracker` and `hivebt-peer` share.
+//! Moves big files to many hosts over BitTorrent. This library is what the programs `hivebt-create`, `hivebt-tracker` and
+//! `hivebt-peer` share; each program is ten lines around [`app`].
 //!
 //! ## Floors
-//! Each floor uses only those below it; `core`, `disk` and `net` never import one another.
+//! Each floor uses only those below it; `core`, `disk` and `net` never import one another. `tests/house.rs` holds this.
 //!
 //! | floor | folder | what lives there |
 //! | --- | --- | --- |
@@ -12,6 +13,56 @@
 //! | 2 | [`core`] | decisions: `handle(now, event) → actions`. No socket, file, thread, lock, clock or print |
 //! | 1 | [`proto`] | bytes ⇄ checked values, both directions |
 //! | 0 | [`base`] | words: ids, geometry, bencode. No I/O |
+//!
+//! ## One block, from the socket to the disk
+//! A peer's reader thread ([`app::peer::connection`]) finds a `piece` frame ([`net::inbox`]), reads its payload straight into a
+//! buffer of the [`disk::pool`], and hands both to its torrent ([`app::peer::torrent`]). Under the torrent's lock the swarm
+//! ([`core::swarm`]) says whether the block is wanted, and the [`disk::assembly`] takes the buffer in. The last block of a piece sends
+//! all of them to the hashing threads ([`disk::hasher`]), which compare the SHA-1 and write the piece ([`disk::storage`]). Only
+//! then does the swarm hear that the piece is verified, and tells the neighbours.
+//!
+//! ## One announce, from the port to the reply
+//! The gate ([`net::gate`]) accepts the connection and finds the request. [`proto::tracker::http`] turns it into an
+//! [`AnnounceRequest`](proto::tracker::AnnounceRequest), the swarm's shard ([`core::tracker`]) answers under its lock, and the
+//! gate writes what `proto` makes of the answer. Pages for people go to `tiny_http` behind the gate.
+//!
+//! ## Threads
+//! | thread | how many | blocks on | woken by |
+//! | --- | --- | --- | --- |
+//! | `accept` | one a process | `accept` | a connection |
+//! | `peer` | one a connection: dials or answers, then reads | `connect`, `recv` (10 s until hands are shaken) | bytes, or the socket's shutdown |
+//! | `peer-writer` | one a connection | its outbox, `send` | messages, blocks to serve, or the socket's shutdown |
+//! | `timer` | one a torrent | the swarm's deadline | an earlier deadline, the end |
+//! | `announcer` | one a torrent | the next announce, HTTP (10 s) | completion, the end |
+//! | `hash-N` | one a core, four at most | the queue of finished pieces | a piece, the end |
+//! | `examine`, `publish`, `on-complete`, `farewell` | when needed | files; a command; HTTP (2.5 s) | – |
+//! | `signals` | one | signals | a signal |
+//! | main | one | occurrences, one second at a time | any of the above |
+//!
+//! The tracker has a few epoll workers, which never block on a connection, one thread of `tiny_http`, and a caretaker.
+//!
+//! ## Glossary
+//! - **info-hash**: the SHA-1 of a torrent's `info` dictionary; names the swarm.
+//! - **piece**: what is hashed, 64 KiB to 128 MiB. **block**: what is requested, 16 KiB.
+//! - **seed**: a peer with every piece; **leecher**: any other. **origin**: the first seed, while it is the only one.
+//! - **choke**: to refuse requests for the time being. **interested**: lacking something that the other has. Who does what
+//!   to whom: `am_choking`, `am_interested`, `peer_choking`, `peer_interested`.
+//! - **have**: the message that a piece is there. **announce**, **scrape**: what is asked of a tracker.
+//! - **payload**: the file or folder that a torrent is about.
+//!
+//! ## Standards
+//! | BEP | subject | where |
+//! | --- | --- | --- |
+//! | 3 | torrents, peer wire, HTTP trackers | [`base::bencode`], [`proto::metainfo`], [`proto::peer`], [`proto::tracker`] |
+//! | 6 | fast extension | [`proto::peer::message`], [`core::swarm`] |
+//! | 7, 23 | IPv6 and compact peers | [`base::endpoint`], [`proto::tracker::http`] |
+//! | 9, 53 | magnet links, as text | [`proto::magnet`] |
+//! | 10 | extension handshake | [`proto::peer::extended`] |
+//! | 12 | tiers of trackers | [`core::announce`] |
+//! | 20 | peer ids | [`base::id`] |
+//! | 21 | upload only | [`proto::peer::extended`] |
+//! | 24, 31, 48 | external address, retry, scrape | [`proto::tracker`] |
+//! | 47 | pad files, attributes | [`proto::metainfo`] |
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
