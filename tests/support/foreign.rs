@@ -48,25 +48,37 @@ impl Client {
         self.start("get", host, torrent, to, home)
     }
 
+    /// Whether a leecher has said that it has the payload.
+    pub fn is_complete(self, leecher: &Process) -> bool {
+        leecher.has_said(|line| self.says_complete(line))
+    }
+
+    fn says_complete(self, line: &str) -> bool {
+        match self {
+            Self::Aria2 => line.contains("Download complete: "),
+            Self::Transmission => {
+                line.contains("State changed from \"Incomplete\" to \"Complete\"")
+            }
+            Self::Libtorrent => line == "complete",
+        }
+    }
+
+    /// Waits until it says so.
+    pub fn wait_complete(self, leecher: &Process, limit: Duration) {
+        leecher.wait_for("the complete payload", limit, |_, line| {
+            self.says_complete(line).then_some(())
+        });
+    }
+
     /// Waits until a leecher has its payload and has written it down; then it is gone.
     pub fn finish(self, mut leecher: Process, limit: Duration) {
-        match self {
-            Self::Aria2 => {
-                let ended = leecher.wait(limit);
-                assert_eq!(ended.code, 0, "aria2c failed\n{}", ended.stdout);
-            }
-            Self::Transmission => {
-                leecher.wait_line("State changed from \"Incomplete\" to \"Complete\"", limit);
-                // It writes its cache out when it is told to end.
-                leecher.stop(LIMIT);
-            }
-            Self::Libtorrent => {
-                leecher.wait_for("`complete`", limit, |_, line| {
-                    (line == "complete").then_some(())
-                });
-                // It ends by the signal, which is how a script without a handler does.
-                leecher.stop(LIMIT);
-            }
+        self.wait_complete(&leecher, limit);
+        if self == Self::Aria2 {
+            let ended = leecher.wait(limit);
+            assert_eq!(ended.code, 0, "aria2c failed\n{}", ended.stdout);
+        } else {
+            // Transmission writes its cache out when it is told to end.
+            leecher.stop(LIMIT);
         }
     }
 
@@ -95,7 +107,7 @@ fn aria2(verb: &str, host: &Host, torrent: &Path, folder: &Path) -> Command {
         "--enable-color=false",
         "--file-allocation=none",
     ]);
-    if host.address.is_loopback() {
+    if host.shared {
         command.arg(format!("--interface={}", host.address));
     }
     match verb {
@@ -141,7 +153,7 @@ fn libtorrent(verb: &str, host: &Host, torrent: &Path, folder: &Path) -> Command
     let mut command = host.command("python3");
     command.args(["-W", "ignore", LIBTORRENT, verb]);
     command.arg(torrent).arg(folder);
-    if host.address.is_loopback() {
+    if host.shared {
         command.arg(host.address.to_string());
     }
     command

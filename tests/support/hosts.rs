@@ -17,6 +17,8 @@ const PREFIX: &str = "hivebt-test";
 pub struct Host {
     /// The address it has for the others.
     pub address: Ipv4Addr,
+    /// Whether it is one of several addresses of one machine, so that programs have to be told which is theirs.
+    pub shared: bool,
     namespace: Option<String>,
 }
 
@@ -25,6 +27,7 @@ impl Host {
     pub fn local(n: u8) -> Self {
         Self {
             address: Ipv4Addr::new(127, 0, 0, n),
+            shared: true,
             namespace: None,
         }
     }
@@ -76,20 +79,8 @@ impl Network {
     /// # Errors
     /// If namespaces cannot be made: no root, no `ip` command, or a container that forbids it.
     pub fn new(n: u8) -> Result<Self, String> {
-        if !rustix::process::geteuid().is_root() {
-            return Err("network namespaces need root".into());
-        }
-        sweep();
-        let id = format!(
-            "{PREFIX}-{}-{}",
-            std::process::id(),
-            SERIAL.fetch_add(1, Ordering::Relaxed)
-        );
+        let (id, mut network) = Self::empty()?;
         let switch = format!("{id}-switch");
-        let mut network = Self {
-            names: Vec::new(),
-            hosts: Vec::new(),
-        };
         network.add_namespace(&switch)?;
         ip(
             &["-n", &switch],
@@ -113,10 +104,46 @@ impl Network {
             )?;
             network.hosts.push(Host {
                 address,
+                shared: false,
                 namespace: Some(name),
             });
         }
         Ok(network)
+    }
+
+    /// One machine with `n` addresses on its loopback interface that are not of 127.0.0.0/8, where some clients accept no peer.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn loopback(n: u8) -> Result<Self, String> {
+        let (id, mut network) = Self::empty()?;
+        network.add_namespace(&id)?;
+        ip(&["-n", &id], "link set lo up\n")?;
+        for i in 1..=n {
+            let address = Ipv4Addr::new(10, 77, 0, i);
+            ip(&["-n", &id], &format!("addr add {address}/32 dev lo\n"))?;
+            network.hosts.push(Host {
+                address,
+                shared: true,
+                namespace: Some(id.clone()),
+            });
+        }
+        Ok(network)
+    }
+
+    /// No hosts yet, and a name for what belongs to it.
+    fn empty() -> Result<(String, Self), String> {
+        if !rustix::process::geteuid().is_root() {
+            return Err("network namespaces need root".into());
+        }
+        sweep();
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        let id = format!("{PREFIX}-{}-{serial}", std::process::id());
+        let network = Self {
+            names: Vec::new(),
+            hosts: Vec::new(),
+        };
+        Ok((id, network))
     }
 
     /// The host with this number, from 0.

@@ -120,6 +120,11 @@ impl Process {
         }
     }
 
+    /// Whether it has printed a line for which `holds`.
+    pub fn has_said(&self, holds: impl Fn(&str) -> bool) -> bool {
+        self.log().lines.iter().any(|(_, line)| holds(line))
+    }
+
     /// The first line with `needle` in it.
     pub fn wait_line(&self, needle: &str, limit: Duration) -> String {
         self.wait_for(&format!("`{needle}`"), limit, |_, line| {

@@ -1,0 +1,196 @@
+//! One seeder, one leecher of the same kind, loopback, our tracker between them.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::Plan;
+use crate::measure::{
+    Contestant, Cost, LIMIT, Table, in_turns, look_at, median, mib, ratio, seconds,
+};
+use crate::support::foreign::Client;
+use crate::support::hosts::{Host, Network};
+use crate::support::ours::{Peer, Torrent, Tracker};
+use crate::support::process::{Process, cpu_time};
+use crate::support::say::say;
+use crate::support::tempdir::TempDir;
+use crate::support::{payload, tree};
+
+/// What one transfer took.
+#[derive(Clone, Copy, Debug, Default)]
+struct Transfer {
+    /// Seconds from the leecher's start to the complete payload.
+    total: f64,
+    /// Seconds from the first byte on its disk to the complete payload.
+    moving: f64,
+    seeder: Cost,
+    leecher: Cost,
+}
+
+/// Who seeds and leeches.
+#[derive(Clone, Copy)]
+enum Pair {
+    Ours,
+    Theirs(Client),
+}
+
+struct Stage<'a> {
+    seeder: &'a Host,
+    leecher: &'a Host,
+    tracker: &'a Tracker,
+    torrent: &'a Torrent,
+}
+
+/// The table, or none where there is no place for it.
+pub fn table(plan: &Plan) -> Option<Table> {
+    let network = match Network::loopback(3) {
+        Ok(network) => network,
+        Err(reason) => {
+            say(format_args!("no transfers: {reason}"));
+            return None;
+        }
+    };
+    let dir = TempDir::in_memory("bench-transfer");
+    let tracker = Tracker::start(network.host(0), 8080, &[]);
+    let file = dir.join("data/payload.bin");
+    payload::file(&file, plan.mib << 20, 2);
+    let torrent = Torrent::create(&file, &tracker.url(), &["-l", "1M"]);
+    let stage = Stage {
+        seeder: network.host(1),
+        leecher: network.host(2),
+        tracker: &tracker,
+        torrent: &torrent,
+    };
+    let stage = &stage;
+    let mut pairs = vec![("hivebt-peer", Pair::Ours)];
+    for (name, client) in [
+        ("aria2c", Client::Aria2),
+        ("Transmission", Client::Transmission),
+        ("libtorrent", Client::Libtorrent),
+    ] {
+        if let Some(missing) = client.missing() {
+            say(missing);
+        } else {
+            pairs.push((name, Pair::Theirs(client)));
+        }
+    }
+    let contestants: Vec<Contestant<'_, Transfer>> = pairs
+        .into_iter()
+        .map(|(name, pair)| -> Contestant<'_, Transfer> {
+            (name, Box::new(move || transfer(pair, stage)))
+        })
+        .collect();
+    Some(tabulate(plan, &contestants))
+}
+
+fn transfer(pair: Pair, stage: &Stage<'_>) -> Transfer {
+    // A folder of its own for each run, so that none finds the state of another.
+    let dir = TempDir::in_memory("bench-run");
+    let torrent = stage.torrent;
+    let data = dir.folder("data");
+    fs::hard_link(torrent.payload(), data.join(&torrent.name)).expect("the same file system");
+    let (to, home) = (dir.folder("to"), dir.folder("home"));
+    let seeder = match pair {
+        Pair::Ours => Peer::seed(stage.seeder, &torrent.file, &data, &[]).process,
+        Pair::Theirs(client) => client.seed(stage.seeder, &torrent.file, &data, &home.join("s")),
+    };
+    stage.tracker.wait_for_seeds(&torrent.info_hash, 1, &seeder);
+    let seeder_cpu = cpu_time(seeder.pid()).unwrap_or_default();
+
+    let begun = Instant::now();
+    let mut leecher = match pair {
+        Pair::Ours => Peer::get(stage.leecher, &torrent.file, &to, &[]).process,
+        Pair::Theirs(client) => client.get(stage.leecher, &torrent.file, &to, &home.join("l")),
+    };
+    let mut result = Transfer::default();
+    let first_byte = watch(pair, &seeder, &leecher, &to, &mut result);
+    result.total = begun.elapsed().as_secs_f64();
+    result.moving = first_byte.map_or(result.total, |first| first.elapsed().as_secs_f64());
+    if !leecher.has_ended() {
+        result.leecher.cpu = cpu_time(leecher.pid()).unwrap_or_default().as_secs_f64();
+        leecher.stop(LIMIT);
+    } else {
+        let ended = leecher.wait(LIMIT);
+        assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
+        result.leecher.cpu = ended.cpu.as_secs_f64();
+    }
+    let used = cpu_time(seeder.pid()).unwrap_or_default();
+    result.seeder.cpu = used.saturating_sub(seeder_cpu).as_secs_f64();
+    tree::assert_same(&torrent.payload(), &to.join(&torrent.name));
+    result
+}
+
+/// Watches until the leecher is done: its memory, the seeder's, and when the first byte reached the disk.
+fn watch(
+    pair: Pair,
+    seeder: &Process,
+    leecher: &Process,
+    to: &Path,
+    result: &mut Transfer,
+) -> Option<Instant> {
+    let complete = || match pair {
+        // Both end by themselves when they are done.
+        Pair::Ours | Pair::Theirs(Client::Aria2) => leecher.has_ended(),
+        Pair::Theirs(client) => client.is_complete(leecher),
+    };
+    let begun = Instant::now();
+    let mut first_byte = None;
+    while !complete() {
+        assert!(
+            begun.elapsed() < LIMIT,
+            "time is up\n{}\n{}",
+            leecher.tail(),
+            seeder.tail()
+        );
+        look_at(seeder, &mut result.seeder);
+        look_at(leecher, &mut result.leecher);
+        if first_byte.is_none() && has_blocks(to) {
+            first_byte = Some(Instant::now());
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    first_byte
+}
+
+/// Whether any file below `folder` has something in it.
+fn has_blocks(folder: &Path) -> bool {
+    tree::files(folder)
+        .iter()
+        .any(|path| fs::metadata(folder.join(path)).is_ok_and(|m| m.blocks() > 64))
+}
+
+fn tabulate(plan: &Plan, contestants: &[Contestant<'_, Transfer>]) -> Table {
+    let samples = in_turns(plan.rounds, contestants);
+    let head = [
+        "seeder and leecher",
+        "time (s)",
+        "ratio",
+        "MiB/s",
+        "MiB/s once it moves",
+        "CPU seeder (s)",
+        "CPU leecher (s)",
+        "private memory seeder (MiB)",
+        "leecher (MiB)",
+    ];
+    let title = "One to one over loopback, from the leecher's start to the complete payload";
+    let mut table = Table::new(title, &head);
+    let ours = median(&samples[0], |t| t.total);
+    for ((name, _), samples) in contestants.iter().zip(&samples) {
+        let total = median(samples, |t| t.total);
+        let rate = |seconds: f64| format!("{:.0}", plan.mib as f64 / seconds);
+        table.row([
+            (*name).to_owned(),
+            seconds(total),
+            ratio(total, ours),
+            rate(total),
+            rate(median(samples, |t| t.moving)),
+            seconds(median(samples, |t| t.seeder.cpu)),
+            seconds(median(samples, |t| t.leecher.cpu)),
+            mib(median(samples, |t| t.seeder.private as f64)),
+            mib(median(samples, |t| t.leecher.private as f64)),
+        ]);
+    }
+    table
+}
