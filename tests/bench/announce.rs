@@ -71,7 +71,7 @@ pub fn table(plan: &Plan) -> Option<Table> {
         "tracker",
         "announces/s",
         "announces per CPU second of the server",
-        "ratio",
+        "beside ours",
         "peak memory (MiB)",
     ];
     let title = format!(

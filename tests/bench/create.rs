@@ -158,7 +158,7 @@ fn table(title: &str, plan: &Plan, contestants: &[Contestant<'_, Cost>]) -> Tabl
     let head = [
         "program",
         "time (s)",
-        "ratio",
+        "time beside ours",
         "MiB/s",
         "CPU (s)",
         "peak memory (MiB)",

@@ -10,7 +10,7 @@ use crate::support::process::{Process, peak_memory, private_memory};
 use crate::support::say::say;
 
 /// How long one run may take.
-pub const LIMIT: Duration = Duration::from_secs(300);
+pub const LIMIT: Duration = Duration::from_secs(900);
 
 /// What one run cost.
 #[derive(Clone, Copy, Debug, Default)]

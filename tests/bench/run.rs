@@ -23,7 +23,6 @@ use std::process::Command;
 
 use measure::Table;
 use support::foreign::{missing_module, missing_program};
-use support::say::say;
 
 /// What is run, and how often.
 pub struct Plan {
@@ -98,9 +97,6 @@ fn surroundings(plan: &Plan) -> String {
             .join("; ")
             + ".",
     );
-    for line in &lines {
-        say(line);
-    }
     lines.join("\n")
 }
 

@@ -11,12 +11,14 @@ use crate::measure::{
     Contestant, Cost, LIMIT, Table, in_turns, look_at, median, mib, ratio, seconds,
 };
 use crate::support::foreign::Client;
-use crate::support::hosts::{Host, Network};
+use crate::support::hosts::Network;
 use crate::support::ours::{Peer, Torrent, Tracker};
 use crate::support::process::{Process, cpu_time};
 use crate::support::say::say;
 use crate::support::tempdir::TempDir;
 use crate::support::{payload, tree};
+
+const PORT: u16 = 8080;
 
 /// What one transfer took.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,9 +39,7 @@ enum Pair {
 }
 
 struct Stage<'a> {
-    seeder: &'a Host,
-    leecher: &'a Host,
-    tracker: &'a Tracker,
+    network: &'a Network,
     torrent: &'a Torrent,
 }
 
@@ -53,14 +53,12 @@ pub fn table(plan: &Plan) -> Option<Table> {
         }
     };
     let dir = TempDir::in_memory("bench-transfer");
-    let tracker = Tracker::start(network.host(0), 8080, &[]);
     let file = dir.join("data/payload.bin");
     payload::file(&file, plan.mib << 20, 2);
-    let torrent = Torrent::create(&file, &tracker.url(), &["-l", "1M"]);
+    let announce = format!("http://{}:{PORT}/announce", network.host(0).address);
+    let torrent = Torrent::create(&file, &announce, &["-l", "1M"]);
     let stage = Stage {
-        seeder: network.host(1),
-        leecher: network.host(2),
-        tracker: &tracker,
+        network: &network,
         torrent: &torrent,
     };
     let stage = &stage;
@@ -69,6 +67,7 @@ pub fn table(plan: &Plan) -> Option<Table> {
         ("aria2c", Client::Aria2),
         ("Transmission", Client::Transmission),
         ("libtorrent", Client::Libtorrent),
+        ("rqbit", Client::Rqbit),
     ] {
         if let Some(missing) = client.missing() {
             say(missing);
@@ -88,21 +87,24 @@ pub fn table(plan: &Plan) -> Option<Table> {
 fn transfer(pair: Pair, stage: &Stage<'_>) -> Transfer {
     // A folder of its own for each run, so that none finds the state of another.
     let dir = TempDir::in_memory("bench-run");
-    let torrent = stage.torrent;
+    let (network, torrent) = (stage.network, stage.torrent);
+    // A tracker of its own as well: one that has seen another run would send the leecher to peers that are gone.
+    let tracker = Tracker::start(network.host(0), PORT, &[]);
+    let (here, there) = (network.host(1), network.host(2));
     let data = dir.folder("data");
     fs::hard_link(torrent.payload(), data.join(&torrent.name)).expect("the same file system");
     let (to, home) = (dir.folder("to"), dir.folder("home"));
     let seeder = match pair {
-        Pair::Ours => Peer::seed(stage.seeder, &torrent.file, &data, &[]).process,
-        Pair::Theirs(client) => client.seed(stage.seeder, &torrent.file, &data, &home.join("s")),
+        Pair::Ours => Peer::seed(here, &torrent.file, &data, &[]).process,
+        Pair::Theirs(client) => client.seed(here, &torrent.file, &data, &home.join("s")),
     };
-    stage.tracker.wait_for_seeds(&torrent.info_hash, 1, &seeder);
+    tracker.wait_for_seeds(&torrent.info_hash, 1, &seeder);
     let seeder_cpu = cpu_time(seeder.pid()).unwrap_or_default();
 
     let begun = Instant::now();
     let mut leecher = match pair {
-        Pair::Ours => Peer::get(stage.leecher, &torrent.file, &to, &[]).process,
-        Pair::Theirs(client) => client.get(stage.leecher, &torrent.file, &to, &home.join("l")),
+        Pair::Ours => Peer::get(there, &torrent.file, &to, &[]).process,
+        Pair::Theirs(client) => client.get(there, &torrent.file, &to, &home.join("l")),
     };
     let mut result = Transfer::default();
     let first_byte = watch(pair, &seeder, &leecher, &to, &mut result);
@@ -131,9 +133,8 @@ fn watch(
     result: &mut Transfer,
 ) -> Option<Instant> {
     let complete = || match pair {
-        // Both end by themselves when they are done.
-        Pair::Ours | Pair::Theirs(Client::Aria2) => leecher.has_ended(),
-        Pair::Theirs(client) => client.is_complete(leecher),
+        Pair::Theirs(client) if !client.ends_when_done() => client.is_complete(leecher),
+        _ => leecher.has_ended(),
     };
     let begun = Instant::now();
     let mut first_byte = None;
@@ -166,7 +167,7 @@ fn tabulate(plan: &Plan, contestants: &[Contestant<'_, Transfer>]) -> Table {
     let head = [
         "seeder and leecher",
         "time (s)",
-        "ratio",
+        "time beside ours",
         "MiB/s",
         "MiB/s once it moves",
         "CPU seeder (s)",

@@ -6,6 +6,7 @@ use crate::network;
 use crate::support::foreign::Client;
 use crate::support::hosts::Network;
 use crate::support::ours::{LIMIT, Peer, Torrent, Tracker};
+use crate::support::say::say;
 use crate::support::tempdir::TempDir;
 use crate::support::{payload, tree};
 
@@ -65,6 +66,7 @@ fn each_payload(client: Client, scene: impl Fn(&Network, &TempDir, &Tracker, &To
     let dir = TempDir::new("pair");
     let tracker = Tracker::start(network.host(0), 8080, &[]);
     for torrent in payloads(&dir, &tracker.url()) {
+        say(format_args!("{client:?}: {}", torrent.name));
         scene(&network, &dir, &tracker, &torrent);
     }
 }

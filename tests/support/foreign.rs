@@ -23,10 +23,11 @@ pub enum Client {
     Aria2,
     Transmission,
     Libtorrent,
+    Rqbit,
 }
 
 impl Client {
-    /// All of them.
+    /// Those that come with a distribution or from PyPI, and that interop is about.
     pub const ALL: [Self; 3] = [Self::Aria2, Self::Transmission, Self::Libtorrent];
 
     /// Why it cannot be used here, if so.
@@ -35,6 +36,7 @@ impl Client {
             Self::Aria2 => missing_program("aria2c"),
             Self::Transmission => missing_program("transmission-daemon"),
             Self::Libtorrent => missing_module("libtorrent"),
+            Self::Rqbit => missing_program("rqbit"),
         }
     }
 
@@ -60,7 +62,14 @@ impl Client {
                 line.contains("State changed from \"Incomplete\" to \"Complete\"")
             }
             Self::Libtorrent => line == "complete",
+            // It ends when it is done.
+            Self::Rqbit => false,
         }
+    }
+
+    /// Whether a leecher ends by itself once it has the payload.
+    pub fn ends_when_done(self) -> bool {
+        matches!(self, Self::Aria2 | Self::Rqbit)
     }
 
     /// Waits until it says so.
@@ -72,11 +81,11 @@ impl Client {
 
     /// Waits until a leecher has its payload and has written it down; then it is gone.
     pub fn finish(self, mut leecher: Process, limit: Duration) {
-        self.wait_complete(&leecher, limit);
-        if self == Self::Aria2 {
+        if self.ends_when_done() {
             let ended = leecher.wait(limit);
-            assert_eq!(ended.code, 0, "aria2c failed\n{}", ended.stdout);
+            assert_eq!(ended.code, 0, "{self:?} failed\n{}", ended.stdout);
         } else {
+            self.wait_complete(&leecher, limit);
             // Transmission writes its cache out when it is told to end.
             leecher.stop(LIMIT);
         }
@@ -88,6 +97,7 @@ impl Client {
             Self::Aria2 => aria2(verb, host, torrent, folder),
             Self::Transmission => transmission(host, torrent, folder, home),
             Self::Libtorrent => libtorrent(verb, host, torrent, folder),
+            Self::Rqbit => rqbit(verb, host, torrent, folder),
         };
         let name = format!("{self:?} {verb} on {}", host.address);
         Process::start(&name, command)
@@ -156,6 +166,26 @@ fn libtorrent(verb: &str, host: &Host, torrent: &Path, folder: &Path) -> Command
     if host.shared {
         command.arg(host.address.to_string());
     }
+    command
+}
+
+fn rqbit(verb: &str, host: &Host, torrent: &Path, folder: &Path) -> Command {
+    let mut command = host.command("rqbit");
+    // It cannot be told which address to announce from, so a seeder and a leecher on one machine differ by their ports.
+    let port = if verb == "seed" { "4240" } else { "4241" };
+    command.args([
+        "-v",
+        "warn",
+        "--disable-dht",
+        "--disable-lsd",
+        "--ipv4-only",
+    ]);
+    command.args(["--disable-upnp-port-forward", "--listen-port", port]);
+    command.args(["download", "--disable-http-api", "--overwrite"]);
+    if verb == "get" {
+        command.arg("--exit-on-finish");
+    }
+    command.arg("-o").arg(folder).arg(torrent);
     command
 }
 
