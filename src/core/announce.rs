@@ -48,6 +48,8 @@ struct Tracker {
     failures: u32,
     /// It knows of us.
     started: bool,
+    /// An announce is on its way to it, so it may know of us already.
+    asked: bool,
     /// It knows that we have completed.
     completed: bool,
 }
@@ -77,7 +79,7 @@ impl Schedule {
         self.due.filter(|&due| due <= now)?;
         let Some(tracker) = self
             .tiers
-            .iter()
+            .iter_mut()
             .flatten()
             .find(|tracker| tracker.rests_until <= now)
         else {
@@ -91,6 +93,7 @@ impl Schedule {
             return None;
         };
         self.due = None;
+        tracker.asked = true;
         let event = tracker.event(self.completed);
         Some(Due {
             url: tracker.url.clone(),
@@ -123,6 +126,7 @@ impl Schedule {
         if let Some(tracker) = self.promote(&due.url) {
             tracker.failures = 0;
             tracker.started = true;
+            tracker.asked = false;
             tracker.completed |= due.event == Event::Completed;
             if tracker.event(completed) == Event::Completed {
                 next = now;
@@ -144,6 +148,7 @@ impl Schedule {
             let rest = doubled.min(LONGEST_REST).mul_f64(jitter);
             tracker.rests_until = now + retry_in.map_or(rest, |told| told.max(rest));
             tracker.failures = tracker.failures.saturating_add(1);
+            tracker.asked = false;
         }
         // Another one may be awake.
         self.due = Some(now);
@@ -169,7 +174,7 @@ impl Schedule {
             .tiers
             .iter()
             .flatten()
-            .filter(|tracker| tracker.started);
+            .filter(|tracker| tracker.started || tracker.asked);
         told.map(|tracker| tracker.url.clone()).collect()
     }
 
@@ -191,6 +196,7 @@ impl Tracker {
             rests_until: Time::ZERO,
             failures: 0,
             started: false,
+            asked: false,
             completed: false,
         }
     }
@@ -309,6 +315,15 @@ mod tests {
         let due = s.next(at(0)).unwrap();
         s.failed(at(0), &due, Some(Duration::MAX));
         assert_eq!(s.next(at(1_000_000)), None);
+    }
+
+    #[test]
+    fn a_tracker_that_may_have_heard_of_us_has_to_hear_that_we_stop() {
+        let mut s = schedule(&[&["a"]]);
+        let due = s.next(at(0)).unwrap();
+        assert_eq!(s.stopping(), ["a"], "its answer is on the way");
+        s.failed(at(1), &due, None);
+        assert_eq!(s.stopping(), [""; 0]);
     }
 
     #[test]

@@ -62,7 +62,8 @@ pub(super) struct Assigner {
 }
 
 impl Assigner {
-    /// Active if we have everything.
+    /// Active if we have everything, and that is more than one piece: there is nothing to share out otherwise, and libtorrent drops a
+    /// peer whose first `have` makes it a seed.
     pub(super) fn new(
         geometry: Geometry,
         active: bool,
@@ -70,7 +71,7 @@ impl Assigner {
         now: Time,
     ) -> Self {
         let mut unshown = Vec::new();
-        if active {
+        if active && geometry.pieces() > 1 {
             unshown.extend(geometry.all());
             rng.shuffle(&mut unshown);
         }

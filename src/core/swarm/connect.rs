@@ -133,7 +133,12 @@ impl Swarm {
             return;
         };
         if peer.introduced {
-            return self.close(now, key, Close::Protocol, out);
+            // BEP 3 allows a bitfield only as the first message, but aria2 sends another where that is shorter than many `have`.
+            let news: Vec<_> = set.iter().filter(|&p| !peer.have.has(p)).collect();
+            for piece in news {
+                self.announced(now, key, piece, out);
+            }
+            return;
         }
         peer.introduced = true;
         peer.uncounted = set.is_full();

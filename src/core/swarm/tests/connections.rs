@@ -128,22 +128,41 @@ fn a_seed_that_hides_its_pieces_is_known_by_what_it_wants() {
 
 #[test]
 fn who_breaks_the_protocol_is_dropped() {
-    let all = || Message::Bitfield(set("xxxx"));
-    for (fast, messages) in [
-        (false, vec![all(), all()]),
-        (true, vec![Message::HaveNone, all()]),
-        (true, vec![Message::HaveAll, Message::HaveAll]),
-        (false, vec![Message::HaveAll]),
-        (false, vec![Message::HaveNone]),
-        (false, vec![Message::Reject(block(0, 0))]),
-        (false, vec![Message::Have(PieceIndex(1)), all()]),
+    for message in [
+        Message::HaveAll,
+        Message::HaveNone,
+        Message::Reject(block(0, 0)),
     ] {
         let mut b = Bench::new("....");
-        b.connect(1, false, fast);
-        messages.iter().for_each(|m| b.says(1, m.clone()));
-        assert_eq!(b.closed(), [(1, Close::Protocol)], "{messages:?}");
+        b.connect(1, false, false);
+        b.says(1, message.clone());
+        assert_eq!(b.closed(), [(1, Close::Protocol)], "{message:?}");
         b.says(1, Message::Unchoke);
         assert_eq!(b.did, [], "what comes after is ignored");
+    }
+}
+
+#[test]
+fn whoever_says_again_what_it_has_can_only_have_more() {
+    for (first, again, has) in [
+        ("x...", Message::Bitfield(set("xx..")), "xx.."),
+        ("xx..", Message::Bitfield(set("x..x")), "xx.x"),
+        ("xx..", Message::HaveNone, "xx.."),
+        ("x...", Message::HaveAll, "xxxx"),
+    ] {
+        let mut b = Bench::new("....");
+        b.connect(1, false, true);
+        b.says(1, Message::Bitfield(set(first)));
+        b.says(1, again.clone());
+        assert_eq!(b.closed(), [], "{again:?}");
+        for (piece, c) in has.chars().enumerate() {
+            let piece = PieceIndex(u32::try_from(piece).unwrap());
+            assert_eq!(
+                b.swarm.has(PeerKey(1), piece),
+                c == 'x',
+                "{again:?} {piece:?}"
+            );
+        }
     }
 }
 
@@ -244,4 +263,11 @@ fn events_about_strangers_change_nothing() {
     b.verified(1, true);
     assert_eq!(b.block(7, block(1, 0)), Verdict::Discard);
     assert_eq!((b.uploads(7, 1 << 20), b.did), (vec![], vec![]));
+}
+
+#[test]
+fn the_only_seed_of_a_single_piece_shows_it_at_once() {
+    let mut b = Bench::new("x");
+    b.connect(1, false, true);
+    assert!(b.said(1).contains(&&Message::HaveAll), "{:?}", b.did);
 }
