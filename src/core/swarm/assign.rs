@@ -143,6 +143,12 @@ impl Assigner {
         Assignment { piece, unsent }
     }
 
+    /// Bytes shown and not sent.
+    #[cfg(test)]
+    pub(super) const fn unsent(&self) -> u64 {
+        self.unsent
+    }
+
     /// `bytes` of an assignment have been sent, or will never be.
     pub(super) fn sent(&mut self, bytes: u64) {
         self.unsent = self.unsent.saturating_sub(bytes);

@@ -1,5 +1,6 @@
 //! The rules of a swarm as sentences. Whole swarms run in `tests/sim`.
 
+mod chaos;
 mod connections;
 mod downloads;
 mod shown;
