@@ -302,6 +302,9 @@ fn experiment() {
         specs
             .iter_mut()
             .for_each(|s| s.config.max_peers = n.get(4).map_or(200, |&n| n as usize));
+        if n.len() > 5 {
+            specs[0].config.assign = false;
+        }
         let mut world = World::new(mib(n[1].into(), n[2]), MS * n[3], 1, specs.clone());
         let outcome = world.run(&honest(&specs), Time::from_secs(600));
         report(what, mib(n[1].into(), n[2]), &specs, outcome);

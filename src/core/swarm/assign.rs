@@ -100,10 +100,12 @@ impl Assigner {
         self.oldest.clear();
     }
 
-    /// Whether another piece should be shown, given that the uplink carries `rate` bytes a second.
-    pub(super) fn wants_more(&self, rate: f64) -> bool {
+    /// Whether another piece should be shown, given that the uplink carries `rate` bytes a second and that the nearest peer is `delay` away
+    /// and back.
+    pub(super) fn wants_more(&self, rate: f64, delay: Duration) -> bool {
         let piece = u64::from(self.geometry.piece_length());
-        let ahead = (piece * PIECES_AHEAD).max(span(rate, SPAN_AHEAD)) + piece * self.extra;
+        let flight = span(rate, SPAN_AHEAD + delay * 2);
+        let ahead = (piece * PIECES_AHEAD).max(flight) + piece * self.extra;
         self.active && self.unsent < ahead
     }
 

@@ -71,8 +71,10 @@ pub(super) struct Upload {
     pub(super) idle_since: Option<Time>,
     /// Since when it has been waiting for a turn.
     pub(super) waiting_since: Time,
-    /// From being served to its first request, the shortest so far: a way there and back.
+    /// From being served, or shown a piece, to its first request, the shortest so far: a way there and back.
     pub(super) delay: Option<Duration>,
+    /// When it was last given reason to ask for something, and has not yet.
+    pub(super) called: Option<Time>,
     /// Its turn is the optimistic one.
     pub(super) optimistic: bool,
     /// What an origin has shown to it and not yet sent.
@@ -88,6 +90,20 @@ impl Upload {
         self.turn_began = now;
         self.turn_blocks = 0;
         self.idle_since = self.queue.is_empty().then_some(now);
+    }
+
+    /// The peer was served or shown a piece, and has every reason to ask for something at once.
+    pub(super) fn call(&mut self, now: Time) {
+        self.called = self.queue.is_empty().then_some(now);
+    }
+
+    /// The peer has asked for something; its answer to [`Upload::call`] tells how far away it is.
+    pub(super) fn woke(&mut self, now: Time) {
+        self.idle_since = None;
+        if let Some(called) = self.called.take() {
+            let took = now.since(called);
+            self.delay = Some(self.delay.map_or(took, |delay| delay.min(took)));
+        }
     }
 }
 
@@ -187,6 +203,7 @@ impl Peer {
                 idle_since: None,
                 waiting_since: now,
                 delay: None,
+                called: None,
                 optimistic: false,
                 assigned: Vec::new(),
                 last_assigned: None,

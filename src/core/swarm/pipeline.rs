@@ -25,10 +25,10 @@ pub(super) struct Pipeline {
     rate: Meter,
     /// From a request to its block on an otherwise idle connection.
     delay: Option<Duration>,
-    /// Requests at once = rate × (delay + [`AHEAD`]) ÷ block length, at least [`LEAST`], at most `reqq` and [`MOST`].
+    /// Requests at once = rate × (1½ × delay + [`AHEAD`]) ÷ block length, at least [`LEAST`], at most `reqq` and [`MOST`].
     ///
-    /// While the connection is not limited by its link, a deeper pipeline raises the rate, which deepens the pipeline: it grows by a
-    /// factor with each round trip until the link is full.
+    /// While the connection is not limited by its link, a deeper pipeline raises the rate, which deepens the pipeline: it grows by half
+    /// or more with each round trip until the link is full.
     reqq: usize,
 }
 
@@ -69,7 +69,7 @@ impl Pipeline {
         let Some(delay) = self.delay else {
             return START.min(self.reqq);
         };
-        let ahead = (delay + AHEAD).as_secs_f64();
+        let ahead = (delay + delay / 2 + AHEAD).as_secs_f64();
         let blocks = (self.rate.rate(now) * ahead / f64::from(BLOCK)).ceil();
         (blocks as usize).clamp(LEAST, MOST).min(self.reqq)
     }

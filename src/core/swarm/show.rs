@@ -23,7 +23,12 @@ impl Swarm {
     /// Shows pieces to peers, as long as there is little on its way.
     pub(super) fn assign(&mut self, now: Time, out: &mut Vec<Action>) {
         let rate = self.uplink.rate(now);
-        while self.assigner.wants_more(rate) {
+        if !self.assigner.is_active() {
+            return;
+        }
+        let delays = self.peers.values().filter_map(|p| p.upload.delay);
+        let delay = delays.min().unwrap_or_default();
+        while self.assigner.wants_more(rate, delay) {
             let Some(key) = self.next_to_assign(now) else {
                 break;
             };
@@ -34,6 +39,7 @@ impl Swarm {
             let assignment = self.assigner.shown(now, piece, key);
             if let Some(peer) = self.peers.get_mut(&key) {
                 peer.upload.last_assigned = Some(now);
+                peer.upload.call(now);
                 peer.upload.assigned.push(assignment);
                 if let Some(shown) = &mut peer.shown {
                     shown.set(piece);
@@ -42,7 +48,7 @@ impl Swarm {
             self.say(now, key, Message::Have(piece), out);
             self.wake_by(now, now + LOOK_EVERY);
         }
-        if self.assigner.is_active() && self.assigner.is_done() {
+        if self.assigner.is_done() {
             self.reveal_all(now, out);
         }
     }

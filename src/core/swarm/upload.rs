@@ -93,12 +93,8 @@ impl Swarm {
             !peer.am_choking && self.have.has(block.piece) && peer.upload.queue.len() < MAX_QUEUE;
         if granted {
             let waits = !peer.upload.queue.is_empty();
+            peer.upload.woke(now);
             peer.upload.queue.push_back(block);
-            if peer.upload.turn_blocks == 0 && peer.upload.idle_since.is_some() {
-                let took = now.since(peer.upload.turn_began);
-                peer.upload.delay = Some(peer.upload.delay.map_or(took, |d| d.min(took)));
-            }
-            peer.upload.idle_since = None;
             if !waits {
                 out.push(Action::Serve { peer: key });
             }
@@ -192,6 +188,9 @@ impl Swarm {
         peer.am_choking = false;
         peer.faults.refused = 0;
         peer.upload.begin_turn(now);
+        if peer.peer_interested {
+            peer.upload.call(now);
+        }
         peer.upload.optimistic = optimistic;
         self.say(now, key, Message::Unchoke, out);
     }
