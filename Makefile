@@ -9,11 +9,6 @@ PROGRAMS = hivebt-create hivebt-tracker hivebt-peer
 # Where cargo puts what it builds.
 TARGET   = $(or $(CARGO_TARGET_DIR),target)
 
-# Static programs: by the musl target if it is installed, else by the static C runtime of the host's own target.
-HOST     = $(shell rustc -vV | sed -n 's/^host: //p')
-MUSL     = $(subst -gnu,-musl,$(HOST))
-STATIC  := $(shell test -d "$$(rustc --print target-libdir --target $(subst -gnu,-musl,$$(rustc -vV | sed -n 's/^host: //p')) 2>/dev/null)" && echo musl)
-
 .DEFAULT_GOAL := build
 .PHONY: build demo test interop story bench lint static install uninstall clean help
 MAKEFLAGS += --no-print-directory
@@ -32,11 +27,11 @@ test:
 
 ## interop: ours beside aria2, Transmission, libtorrent, opentracker and mktorrent; the big story; limits (as root)
 interop: build static
-	HIVEBT_STATIC="$(CURDIR)/dist" $(CARGO) test --release --locked --no-fail-fast --test interop --test limits --test story -- --ignored --test-threads=1 --nocapture
+	HIVEBT_BIN="$(abspath $(TARGET))/release" HIVEBT_STATIC="$(CURDIR)/dist" $(CARGO) test --locked --no-fail-fast --test interop --test limits --test story -- --ignored --test-threads=1 --nocapture
 
 ## story: 2 GiB in thousands of files to 8 workers while things go wrong; HIVEBT_STORY_MIB sets the size
 story: build
-	$(CARGO) test --release --locked --test story -- --ignored --test-threads=1 --nocapture
+	HIVEBT_BIN="$(abspath $(TARGET))/release" $(CARGO) test --locked --test story -- --ignored --test-threads=1 --nocapture
 
 ## bench: ours beside whatever else is installed, as a table; HIVEBT_BENCH_MIB sets the size
 bench: build
@@ -49,18 +44,17 @@ lint:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 	$(CARGO) test --locked --quiet --test house
 
-## static: the three programs without any shared library, in dist
+## static: the three programs without any shared library, in dist (musl if that target is installed)
 static:
-ifeq ($(STATIC),musl)
-	$(CARGO) build --release --locked --target $(MUSL)
-	@mkdir -p dist
-	@cp $(addprefix $(TARGET)/$(MUSL)/release/,$(PROGRAMS)) dist/
-else
-	RUSTFLAGS="$(RUSTFLAGS) -C target-feature=+crt-static" $(CARGO) build --release --locked --target $(HOST)
-	@mkdir -p dist
-	@cp $(addprefix $(TARGET)/$(HOST)/release/,$(PROGRAMS)) dist/
-endif
-	@echo "static programs: $(addprefix dist/,$(PROGRAMS))"
+	@set -e; \
+	host=$$(rustc -vV | sed -n 's/^host: //p'); target=$${host%gnu}musl; flags="$(RUSTFLAGS)"; \
+	if ! [ -d "$$(rustc --print target-libdir --target "$$target" 2>/dev/null)" ]; then \
+		target=$$host; flags="$$flags -C target-feature=+crt-static"; \
+	fi; \
+	echo "static programs for $$target"; \
+	RUSTFLAGS="$$flags" $(CARGO) build --release --locked --target "$$target"; \
+	mkdir -p dist; \
+	for program in $(PROGRAMS); do cp "$(TARGET)/$$target/release/$$program" dist/; echo "dist/$$program"; done
 
 ## install: the programs into PREFIX/bin (/usr/local); DESTDIR is put in front
 install: build
