@@ -166,7 +166,8 @@ fn a_hundred_workers_complete_at_about_the_same_time_and_the_origin_sends_little
 
 #[test]
 fn the_same_seed_gives_the_same_run() {
-    let specs = swarm(5);
+    let mut specs = swarm(9);
+    specs[4].character = Character::Liar;
     let runs = [3, 3, 4].map(|seed| run("repeated", mib(4, 64), &specs, seed, |_| {}).outcome);
     assert_eq!(runs[0].done, runs[1].done);
     assert_eq!(runs[0].sent, runs[1].sent);

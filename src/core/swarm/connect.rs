@@ -168,6 +168,9 @@ impl Swarm {
         if !peer.have.set(piece) {
             return;
         }
+        peer.announced = now;
+        self.restraint
+            .announced(now, self.geometry.piece_len(piece));
         self.picker.gained(piece);
         self.assignment_done(now, key, piece, out);
         let Some(peer) = self.peers.get_mut(&key) else {

@@ -22,6 +22,7 @@ mod peer;
 mod picker;
 mod pipeline;
 mod rarity;
+mod restraint;
 mod roster;
 mod show;
 mod stats;
@@ -46,6 +47,7 @@ use choker::Choker;
 use event::{Action, Close, Config, Event, PeerKey};
 use peer::{Peer, Traffic};
 use picker::Picker;
+use restraint::Restraint;
 use roster::Roster;
 
 pub use partial::MAX_ASKED;
@@ -71,6 +73,7 @@ pub struct Swarm {
     picker: Picker,
     choker: Choker,
     assigner: Assigner,
+    restraint: Restraint,
     /// Peers that wait to be served.
     waiting: usize,
     /// Requests were held back because too much is unverified.
@@ -108,6 +111,7 @@ impl Swarm {
             picker: Picker::new(geometry, &have, wanted, config.sequential),
             choker: Choker::new(config.upload_slots, now),
             assigner: Assigner::new(geometry, config.assign && have.is_full(), &mut rng, now),
+            restraint: Restraint::new(),
             waiting: 0,
             throttled: false,
             former: VecDeque::new(),

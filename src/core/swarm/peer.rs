@@ -146,6 +146,8 @@ pub(super) struct Peer {
     pub(super) uncounted: bool,
     /// It has said what it has: a second bitfield would break the protocol.
     pub(super) introduced: bool,
+    /// When it last announced a piece; at first, when the connection began.
+    pub(super) announced: Time,
     /// It wants no pieces (BEP 21).
     pub(super) upload_only: bool,
     /// Pieces that it has, and we want and lack.
@@ -187,6 +189,7 @@ impl Peer {
             have: Bitfield::none(pieces),
             uncounted: false,
             introduced: false,
+            announced: now,
             upload_only: false,
             useful: 0,
             shown: None,

@@ -9,6 +9,8 @@ use crate::proto::peer::message::Message;
 use super::Swarm;
 use super::assign::Assigner;
 use super::event::{Action, PeerKey};
+use super::peer::Peer;
+use super::restraint::Restraint;
 
 /// How often an idle uplink is looked for while pieces are shown one by one.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -16,6 +18,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 const BLOCKED_SHARE: f64 = 0.85;
 /// A peer that does not want a piece that it was shown is passed over after this time.
 const ALOOF: Duration = Duration::from_secs(1);
+/// A peer that has been alone with us for so long will hardly get company in the next moment.
+const ALONE: Duration = Duration::from_secs(2);
 /// Pieces that a peer is told of at once when everything is revealed; more as it gets them.
 const REVEAL: usize = 1024;
 
@@ -48,9 +52,33 @@ impl Swarm {
             self.say(now, key, Message::Have(piece), out);
             self.wake_by(now, now + LOOK_EVERY);
         }
-        if self.assigner.is_done() {
-            self.reveal_all(now, out);
+        if self.assigner.is_done() && !self.restraint.is_pausing() {
+            self.step_back(now, out);
         }
+    }
+
+    /// Every piece is out: looks whether the swarm gets on without us, and helps where it does not.
+    fn step_back(&mut self, now: Time, out: &mut Vec<Action>) {
+        let lacking = self.peers.values().filter(|p| !p.is_seed());
+        let (lacking, held) = lacking.fold((0, 0.0), |(n, held), p| {
+            (n + 1, held + f64::from(p.have.ones()))
+        });
+        let all =
+            f64::from(self.have.len()) * f64::from(u32::try_from(lacking).unwrap_or(u32::MAX));
+        let missing = 1.0 - held / all.max(1.0);
+        let sent = self.uplink.rate(now);
+        if self.restraint.is_over(now, lacking, missing, sent) {
+            return self.reveal_all(now, out);
+        }
+        let piece = self.geometry.piece_length();
+        let patience = self.restraint.patience(now, piece, lacking);
+        let starved = |p: &Peer| p.shown.is_some() && now.since(p.announced) >= patience;
+        let starving: Vec<_> = self.peers.iter().filter(|(_, p)| starved(p)).collect();
+        let starving: Vec<_> = starving.into_iter().map(|(&key, _)| key).collect();
+        for key in starving {
+            self.reveal(now, key, out);
+        }
+        self.wake_by(now, now + Restraint::look_again());
     }
 
     /// Of the peers that have little coming from us, the one that has waited longest for another piece.
@@ -104,8 +132,8 @@ impl Swarm {
         let Some(peer) = self.peers.get_mut(&key) else {
             return;
         };
-        if peer.shown.is_some() && !self.assigner.is_active() {
-            peer.reveal_in = peer.reveal_in.saturating_sub(1);
+        if peer.shown.is_some() && peer.reveal_in > 0 {
+            peer.reveal_in -= 1;
             if peer.reveal_in == 0 {
                 self.reveal(now, key, out);
             }
@@ -123,6 +151,17 @@ impl Swarm {
                 self.assigner.sent(unsent);
                 self.assigner.gone(key);
             }
+        }
+    }
+
+    /// A peer that has been alone with us for a while is told of everything: there is nobody to share pieces out to.
+    fn indulge_loner(&mut self, now: Time, out: &mut Vec<Action>) {
+        let mut peers = self.peers.iter();
+        if let (Some((&key, peer)), None) = (peers.next(), peers.next())
+            && now.since(peer.since) >= ALONE
+            && peer.reveal_in == 0
+        {
+            self.reveal(now, key, out);
         }
     }
 
@@ -145,6 +184,7 @@ impl Swarm {
             self.withdraw(to, piece);
         }
         self.pass_over_aloof(now);
+        self.indulge_loner(now, out);
         if self
             .uplink
             .share(now)
@@ -155,6 +195,9 @@ impl Swarm {
             self.assigner.unblocked();
         }
         self.assign(now, out);
+        if self.assigner.is_active() && self.assigner.is_done() {
+            self.step_back(now, out);
+        }
         if let Some(pause) = self.assigner.look_again(LOOK_EVERY) {
             self.wake_by(now, now + pause);
         }
