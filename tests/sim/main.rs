@@ -282,6 +282,24 @@ fn two_origins_that_keep_their_pieces_to_themselves_do_not_stall_the_swarm() {
 }
 
 #[test]
+fn an_origin_helps_where_the_workers_own_uplinks_do_not_suffice() {
+    let mut specs = swarm(8);
+    specs.iter_mut().skip(1).for_each(|s| s.up = LINK / 10);
+    let report = run("slow uplinks", mib(32, 64), &specs, 1, |_| {});
+    // 8 copies over one whole uplink and eight tenths of one.
+    assert!(report.ratio <= 1.25, "{} x bound", report.ratio);
+}
+
+#[test]
+fn an_origin_with_uplink_to_spare_keeps_it_to_itself() {
+    let mut specs = swarm(8);
+    specs[0].up = LINK * 4;
+    let report = run("fast origin", mib(32, 64), &specs, 1, |_| {});
+    assert!(report.copies <= 1.3, "{} copies", report.copies);
+    assert!(report.ratio <= 1.2, "{} x bound", report.ratio);
+}
+
+#[test]
 fn slow_workers_do_not_hold_the_fast_ones_up() {
     let mut specs = swarm(10);
     (specs[10].up, specs[10].down) = (LINK / 2, LINK / 2);
