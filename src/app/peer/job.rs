@@ -124,6 +124,12 @@ impl Job {
         })
     }
 
+    /// Whether it lacks data and has nobody to get it from.
+    #[must_use]
+    pub fn is_lonely(&self) -> bool {
+        matches!(self.phase, Phase::Downloading) && self.stats().peers == 0
+    }
+
     /// Bytes of payload in `pieces`.
     #[must_use]
     pub fn bytes_in(&self, pieces: &Bitfield) -> u64 {

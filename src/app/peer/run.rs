@@ -9,7 +9,7 @@ use crate::app::signals::Signal;
 use crate::base::bitfield::Bitfield;
 use crate::core::swarm::event::Config;
 
-use super::announcer::{Farewell, Identity, Word};
+use super::announcer::{Announcer, Farewell, Identity, Word};
 use super::job::{Job, Phase};
 use super::options::{Mode, Options};
 use super::payload::{Payload, storage_failure};
@@ -135,6 +135,10 @@ impl Run {
                 self.check(index, joined);
             }
             Occurrence::Swarm(index, Happening::Complete) => self.complete(index),
+            Occurrence::Swarm(index, Happening::Dropped(addr, reason)) => {
+                let line = format!("{}: peer {addr} dropped: {reason}", self.jobs[index].name);
+                self.teller.detail(&line);
+            }
             Occurrence::Swarm(index, Happening::Storage(error)) => {
                 self.end(index, Err(storage_failure(&error)))
             }
@@ -164,6 +168,11 @@ impl Run {
                 (self.plan.options.timeout, self.plan.options.stall_timeout);
             if let Some(failure) = self.jobs[index].overdue(timeout, stall_timeout) {
                 self.end(index, Err(failure));
+            } else if self.jobs[index].is_lonely() {
+                self.jobs[index]
+                    .announcer
+                    .iter()
+                    .for_each(Announcer::more_peers_wanted);
             } else if self.has_seeded_enough(index) {
                 self.end(index, Ok(()));
             }

@@ -96,18 +96,6 @@ impl Session {
         Ok(session)
     }
 
-    /// Our name for this run.
-    #[must_use]
-    pub fn us(&self) -> PeerId {
-        self.us
-    }
-
-    /// The one clock.
-    #[must_use]
-    pub fn clock(&self) -> Clock {
-        self.clock
-    }
-
     /// The local address and interface.
     #[must_use]
     pub fn bind(&self) -> &Bind {

@@ -11,6 +11,7 @@ use crate::base::bitfield::Bitfield;
 use crate::core::swarm::event::Source;
 use crate::disk::hash::Watch;
 use crate::disk::place::Found;
+use crate::disk::space;
 use crate::proto::metainfo::Metainfo;
 
 use super::announcer::{Announcer, Farewell};
@@ -85,6 +86,7 @@ impl Run {
                 part.display()
             ));
         }
+        self.warn_of_space(index, &payload, &have);
         let payload = Arc::new(payload);
         self.jobs[index].payload = Some(payload);
         if !whole || self.plan.options.seeds_afterwards() {
@@ -103,7 +105,22 @@ impl Run {
         }
     }
 
-    pub(super) fn tell_checked(&mut self, index: usize, have: &Bitfield) {
+    /// A full disk is no surprise if it can be seen coming; but files may shrink or go meanwhile, so this is no refusal.
+    fn warn_of_space(&mut self, index: usize, payload: &Payload, have: &Bitfield) {
+        let job = &self.jobs[index];
+        let needed = job.metainfo.geometry.total() - job.bytes_in(have);
+        let free = space::free(payload.storage.folder()).unwrap_or(u64::MAX);
+        if needed > free {
+            let (needed, free) = (human::bytes(needed), human::bytes(free));
+            let line = format!(
+                "warning: {}: {needed} are missing, and {free} are free on the disk",
+                job.name
+            );
+            self.teller.note(&line);
+        }
+    }
+
+    fn tell_checked(&mut self, index: usize, have: &Bitfield) {
         let job = &mut self.jobs[index];
         job.kept = job.bytes_in(have);
         let (total, pieces) = (

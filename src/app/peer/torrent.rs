@@ -12,9 +12,7 @@ use crate::base::geometry::{Block, Geometry, PieceIndex};
 use crate::base::id::{InfoHash, PeerId};
 use crate::base::time::Time;
 use crate::core::swarm::Swarm;
-use crate::core::swarm::event::{
-    Action, Config, Event, PeerKey, PeerStats, Source, Stats, Verdict,
-};
+use crate::core::swarm::event::{Action, Close, Config, Event, PeerKey, Source, Stats, Verdict};
 use crate::disk::assembly::{Assembly, Finished, Inserted};
 use crate::disk::error::StorageError;
 use crate::disk::hasher::{self, Hasher, Job, Target};
@@ -34,6 +32,8 @@ pub enum Happening {
     Complete,
     /// The payload can no longer be read or written.
     Storage(StorageError),
+    /// We have ended the connection to a peer.
+    Dropped(SocketAddr, Close),
 }
 
 /// See [`Setting::dial`].
@@ -88,6 +88,7 @@ struct State {
 
 /// The swarm's end of a connection.
 struct Link {
+    addr: SocketAddr,
     outbox: Arc<Outbox>,
     stream: Arc<TcpStream>,
 }
@@ -96,6 +97,7 @@ struct Link {
 #[derive(Default)]
 struct Deferred {
     dials: Vec<SocketAddr>,
+    dropped: Vec<(SocketAddr, Close)>,
     complete: bool,
 }
 
@@ -173,13 +175,6 @@ impl Torrent {
         self.lock().swarm.stats(now)
     }
 
-    /// Every connection.
-    #[must_use]
-    pub fn peers(&self) -> Vec<PeerStats> {
-        let now = self.setting.clock.now();
-        self.lock().swarm.peers(now).collect()
-    }
-
     /// The pieces that are verified and written.
     #[must_use]
     pub fn have(&self) -> Bitfield {
@@ -213,7 +208,14 @@ impl Torrent {
             }
             let peer = PeerKey(state.next_key);
             state.next_key += 1;
-            state.links.insert(peer, Link { outbox, stream });
+            state.links.insert(
+                peer,
+                Link {
+                    addr,
+                    outbox,
+                    stream,
+                },
+            );
             peer
         };
         self.tell(Event::Connected {
@@ -349,6 +351,9 @@ impl Torrent {
                 .into_iter()
                 .for_each(|addr| (self.setting.dial)(&torrent, addr));
         }
+        for (addr, reason) in deferred.dropped {
+            (self.setting.on_happening)(Happening::Dropped(addr, reason));
+        }
         if deferred.complete {
             (self.setting.on_happening)(Happening::Complete);
         }
@@ -435,9 +440,13 @@ impl State {
                     .get(&peer)
                     .into_iter()
                     .for_each(|link| link.outbox.serve()),
-                Action::Close { peer, .. } => {
-                    self.links.get(&peer).into_iter().for_each(Link::close)
+                Action::Close { peer, reason } => {
+                    if let Some(link) = self.links.get(&peer) {
+                        link.close();
+                        deferred.dropped.push((link.addr, reason));
+                    }
                 }
+
                 // The assembly tells when the last block of a piece has found its place, which may be later than its arrival.
                 Action::Verify(_) => {}
                 Action::Forget(piece) => self.assembly.forget(piece),

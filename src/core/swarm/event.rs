@@ -1,5 +1,6 @@
 //! What the shell tells the swarm and what the swarm tells the shell.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -126,6 +127,22 @@ pub enum Close {
     Useless,
     /// We stop.
     Stopping,
+}
+
+impl fmt::Display for Close {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ourselves => "it is ourselves",
+            Self::Duplicate => "we are connected already",
+            Self::Full => "there are connections enough",
+            Self::BothComplete => "both have everything",
+            Self::BadData => "it sent data that does not match the torrent",
+            Self::Protocol => "it broke the protocol",
+            Self::Silent => "it was silent for too long",
+            Self::Useless => "another one is of more use",
+            Self::Stopping => "we are stopping",
+        })
+    }
 }
 
 /// What becomes of a block that has arrived.
