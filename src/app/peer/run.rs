@@ -109,17 +109,17 @@ impl Run {
     fn live(&mut self) -> Option<Signal> {
         let mut next = Instant::now() + TICK;
         while !self.jobs.iter().all(Job::is_over) {
-            match self
-                .inbox
-                .recv_timeout(next.saturating_duration_since(Instant::now()))
-            {
+            let left = next.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                next = Instant::now() + TICK;
+                self.tick();
+                continue;
+            }
+            match self.inbox.recv_timeout(left) {
                 Ok(Occurrence::Signal(Signal::Reload)) => {}
                 Ok(Occurrence::Signal(signal)) => return Some(signal),
                 Ok(occurrence) => self.react(occurrence),
-                Err(RecvTimeoutError::Timeout) => {
-                    next += TICK;
-                    self.tick();
-                }
+                Err(RecvTimeoutError::Timeout) => {}
                 // The run itself holds a sender.
                 Err(RecvTimeoutError::Disconnected) => return None,
             }
@@ -222,7 +222,6 @@ impl Run {
                 Phase::Ended(Ok(())) | Phase::Seeding(_) => {}
                 Phase::Ended(Err(failure)) if first.is_none() && !several => first = Some(failure),
                 Phase::Ended(Err(failure)) => {
-                    self.teller.error(&failure.to_string());
                     let more = Failure::plain(failure.exit, "not every torrent ended well");
                     first.get_or_insert(more);
                 }

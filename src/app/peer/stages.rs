@@ -296,8 +296,13 @@ impl Run {
         self.jobs[index].watch.cancel();
         let farewell = self.leave(index);
         let saved = self.remember(index, true);
+        let several = self.jobs.len() > 1;
         let job = &mut self.jobs[index];
         if let Err(failure) = &outcome {
+            // With one torrent, it is what the program ends with.
+            if several {
+                self.teller.error(&failure.to_string());
+            }
             self.teller.event(
                 "error",
                 job.metainfo.info_hash,
