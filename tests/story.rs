@@ -59,6 +59,36 @@ fn two_gibibytes_in_thousands_of_files_reach_eight_workers_though_everything_goe
     });
 }
 
+#[test]
+#[ignore = "moves 512 MiB to 8 workers; `make story` and `make interop` run it"]
+fn an_origin_that_stays_sends_little_more_than_one_copy_to_eight_workers() {
+    const WORKERS: u8 = 8;
+    let dir = TempDir::new("copies");
+    let origin = Host::local(2);
+    let tracker = Tracker::start(&origin, 0, &[]);
+    let file = dir.join("origin/payload.bin");
+    payload::file(&file, 512 << 20, 8);
+    let torrent = Torrent::create(&file, &tracker.url(), &[]);
+    let mut seeder = Peer::seed(&origin, &torrent.file, &torrent.parent, &[]);
+    tracker.wait_for_seeds(&torrent.info_hash, 1, &seeder.process);
+    let begun = Instant::now();
+    let start = |i| {
+        let to = dir.folder(format!("worker {i}"));
+        Peer::get(&worker_host(i), &torrent.file, &to, &["--seed"])
+    };
+    let workers: Vec<Peer> = (0..WORKERS).map(start).collect();
+    for worker in &workers {
+        worker.wait_event("complete", ours::LIMIT);
+    }
+    let took = begun.elapsed().as_secs_f64();
+    let ended = seeder.process.stop(ours::LIMIT);
+    let ratio = Peer::uploaded(&ended.stdout) as f64 / torrent.bytes as f64;
+    say(format_args!(
+        "copies: 512 MiB to {WORKERS} workers in {took:.1} s; the origin sent {ratio:.2} times the payload"
+    ));
+    assert!((1.0..=1.3).contains(&ratio), "{ratio:.2} times the payload");
+}
+
 fn worker_host(i: u8) -> Host {
     Host::local(20 + i)
 }
@@ -100,8 +130,8 @@ fn tell(size: &Size) {
     workers[0] = start(0);
     let kept = kept_by(&workers[0], size, &torrent);
 
-    // Whoever is complete has every piece, so every piece is out.
-    workers[1].wait_event("complete", size.patience);
+    // Whoever has every piece proves that every piece is out.
+    workers[1].wait_percent(100.0, size.patience);
     let ended = seeder.process.stop(size.patience);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     let sent = Peer::uploaded(&ended.stdout);

@@ -146,9 +146,7 @@ impl Teller {
 
     /// Once a second: how it goes.
     pub fn progress(&mut self, snapshots: &[Snapshot<'_>]) {
-        for snapshot in snapshots {
-            self.event("progress", snapshot.info_hash, snapshot.json());
-        }
+        snapshots.iter().for_each(|snapshot| self.totals(snapshot));
         if self.verbosity < Verbosity::Normal || snapshots.is_empty() {
             return;
         }
@@ -160,6 +158,11 @@ impl Teller {
                 .iter()
                 .for_each(|snapshot| output::note(snapshot.line()));
         }
+    }
+
+    /// How it goes, for programs alone.
+    pub fn totals(&mut self, snapshot: &Snapshot<'_>) {
+        self.event("progress", snapshot.info_hash, snapshot.json());
     }
 
     /// One line for however many torrents: the first that is not done, and how many there are besides.

@@ -327,6 +327,12 @@ impl Run {
         if let Some(torrent) = &job.torrent {
             self.session.remove(torrent);
         }
+        // What the last second moved belongs to the totals. A download that ends by itself has told them with `complete`.
+        if matches!(job.phase, Phase::Downloading | Phase::Seeding(_)) {
+            job.snapshot()
+                .iter()
+                .for_each(|last| self.teller.totals(last));
+        }
         farewell
     }
 }
