@@ -195,7 +195,8 @@ fn whoever_does_not_shake_hands_properly_is_sent_away() {
         let _ = stream.write_all(&bytes);
         is_shown_the_door(stream, &format!("{}", bytes.escape_ascii()));
     }
-    for end in 0..good.len() {
+    // Fewer than may shake hands at once from one address.
+    for end in (0..good.len()).step_by(2) {
         let mut stream = door.connect();
         stream.write_all(&good[..end]).unwrap();
     }
@@ -280,7 +281,7 @@ fn floods_end_where_the_protocol_does() {
         "two thousand blocks that nobody asked for were taken"
     );
     // Idlers who hold connections and say nothing, or a byte.
-    let idlers: Vec<_> = (3..13).map(|n| door.greeted(n)).collect();
+    let idlers: Vec<_> = (3..40).map(|n| door.greeted(n)).collect();
     door.is_open_to_the_honest(200);
     door.stays_small();
     drop((idlers, flooder));

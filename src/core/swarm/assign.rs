@@ -5,7 +5,7 @@
 //! client understands that (BEP 16 is the same idea); unlike there, the next piece is shown without waiting for the last one to spread.
 //! Once every piece has been shown, this ends, and peers are told of whatever they still lack.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::base::geometry::{BLOCK, Geometry, PieceIndex};
@@ -23,6 +23,8 @@ const BLOCKS_LEFT: u64 = 4;
 const SPAN_LEFT: Duration = Duration::from_millis(8);
 /// Pieces shown beyond [`PIECES_AHEAD`] because the peers that have some are slow.
 const MOST_EXTRA: u64 = 16;
+/// Whoever is shown a piece asks for it well within this time, unless it hangs.
+const OVERLOOKED: Duration = Duration::from_millis(250);
 /// A piece that was sent whole and that its peer has not announced after this many times the time it took is shown to another.
 const PATIENCE: u32 = 8;
 /// But not before this, nor later than [`MOST_PATIENCE`].
@@ -49,8 +51,8 @@ struct Shown {
 pub(super) struct Assigner {
     geometry: Geometry,
     active: bool,
-    /// Pieces nobody was shown, in no order.
-    unshown: Vec<PieceIndex>,
+    /// Pieces nobody was shown, the next one at the end.
+    unshown: VecDeque<PieceIndex>,
     /// Pieces shown that nobody has announced.
     pending: BTreeMap<PieceIndex, Shown>,
     /// The same by time.
@@ -78,7 +80,7 @@ impl Assigner {
         Self {
             geometry,
             active: !unshown.is_empty(),
-            unshown,
+            unshown: unshown.into(),
             pending: BTreeMap::new(),
             oldest: BTreeSet::new(),
             unsent: 0,
@@ -95,7 +97,7 @@ impl Assigner {
     /// Stops for good: there is another seed, or everything has been shown.
     pub(super) fn retire(&mut self) {
         self.active = false;
-        self.unshown = Vec::new();
+        self.unshown = VecDeque::new();
         self.pending.clear();
         self.oldest.clear();
     }
@@ -128,7 +130,7 @@ impl Assigner {
 
     /// The next piece to show, one for which `is_rare` holds: nobody has it. `None` if all have been shown.
     pub(super) fn next(&mut self, is_rare: impl Fn(PieceIndex) -> bool) -> Option<PieceIndex> {
-        while let Some(piece) = self.unshown.pop() {
+        while let Some(piece) = self.unshown.pop_back() {
             if is_rare(piece) {
                 return Some(piece);
             }
@@ -172,7 +174,8 @@ impl Assigner {
             .map(|(p, _)| *p)
             .collect();
         for piece in theirs {
-            self.again(piece);
+            self.announced(piece);
+            self.unshown.push_back(piece);
         }
     }
 
@@ -185,9 +188,13 @@ impl Assigner {
             .iter()
             .take_while(|(at, _)| now >= *at + patience);
         let old: Vec<_> = old.map(|&(_, piece)| piece).collect();
-        old.into_iter()
-            .filter_map(|piece| Some((piece, self.again(piece)?)))
-            .collect()
+        let mut withdrawn = Vec::new();
+        for piece in old {
+            withdrawn.extend(self.announced(piece).map(|to| (piece, to)));
+            // Last, so that a peer that hangs does not get the same ones again and again.
+            self.unshown.push_front(piece);
+        }
+        withdrawn
     }
 
     /// The uplink idles though pieces are shown: their peers are slow. One more, but not again before `pause` has passed.
@@ -203,15 +210,17 @@ impl Assigner {
         self.extra = self.extra.saturating_sub(1);
     }
 
-    fn again(&mut self, piece: PieceIndex) -> Option<PeerKey> {
-        let to = self.announced(piece);
-        if self.active {
-            self.unshown.push(piece);
-        }
-        to
+    /// Whether something was shown so long ago that somebody should have asked for it.
+    pub(super) fn is_overlooked(&self, now: Time) -> bool {
+        let oldest = self.oldest.first();
+        oldest.is_some_and(|&(at, _)| now.since(at) >= OVERLOOKED)
     }
 
     fn patience(&self, rate: f64) -> Duration {
+        if rate <= 0.0 {
+            // Nothing at all has been asked for.
+            return LEAST_PATIENCE;
+        }
         let ahead = f64::from(self.geometry.piece_length()) * 4.0;
         let expected = Duration::try_from_secs_f64(ahead / rate.max(1.0)).unwrap_or(MOST_PATIENCE);
         expected

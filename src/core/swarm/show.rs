@@ -185,11 +185,9 @@ impl Swarm {
         }
         self.pass_over_aloof(now);
         self.indulge_loner(now, out);
-        if self
-            .uplink
-            .share(now)
-            .is_some_and(|share| share < BLOCKED_SHARE)
-        {
+        let share = self.uplink.share(now);
+        let unused = self.up.total == 0 && self.assigner.is_overlooked(now);
+        if unused || share.is_some_and(|share| share < BLOCKED_SHARE) {
             self.assigner.blocked(now, LOOK_EVERY * 2);
         } else {
             self.assigner.unblocked();
