@@ -1,16 +1,14 @@
 //! Announces over HTTP: how many a second, and how many for each second of the server's CPU.
 
-use std::fmt::Write as _;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::Plan;
 use crate::load;
 use crate::measure::{Contestant, Table, in_turns, median, mib};
-use crate::support::foreign::missing_program;
+use crate::support::foreign::{missing_program, percent, wait_until_served};
 use crate::support::hosts::{Host, Network};
 use crate::support::ours::program;
 use crate::support::process::{Process, cpu_time, peak_memory};
@@ -45,17 +43,16 @@ pub fn table(plan: &Plan) -> Option<Table> {
     let hex: Vec<String> = (0..SWARMS)
         .map(|i| format!("{:0>40x}", 0x1111_1111 + i))
         .collect();
-    let hashes: Vec<String> = hex.iter().map(|hex| percent(hex)).collect();
     let ours = || ours(host);
     let theirs = || opentracker(host, &hex, &dir);
     let mut contestants: Vec<Contestant<'_, Load>> = vec![
         (
             "hivebt-tracker",
-            Box::new(|| measure(host, &ours, &hashes, false)),
+            Box::new(|| measure(host, &ours, &hex, false)),
         ),
         (
             "hivebt-tracker, connections kept",
-            Box::new(|| measure(host, &ours, &hashes, true)),
+            Box::new(|| measure(host, &ours, &hex, true)),
         ),
     ];
     if let Some(missing) = missing_program("opentracker") {
@@ -63,7 +60,7 @@ pub fn table(plan: &Plan) -> Option<Table> {
     } else {
         contestants.push((
             "opentracker",
-            Box::new(|| measure(host, &theirs, &hashes, false)),
+            Box::new(|| measure(host, &theirs, &hex, false)),
         ));
     }
     let samples = in_turns(plan.rounds, &contestants);
@@ -92,18 +89,16 @@ pub fn table(plan: &Plan) -> Option<Table> {
     Some(table)
 }
 
-fn measure(host: &Host, start: &dyn Fn() -> Command, hashes: &[String], keep: bool) -> Load {
+fn measure(host: &Host, start: &dyn Fn() -> Command, hex: &[String], keep: bool) -> Load {
     let server = Process::start("tracker", start());
-    host.within(|| load_on(&server, hashes, keep))
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));
+    let last = hex.last().expect("an info-hash").as_str();
+    wait_until_served(&server, host, address, &[last]);
+    let hashes: Vec<String> = hex.iter().map(|hex| percent(hex)).collect();
+    host.within(|| load_on(&server, &hashes, keep))
 }
 
 fn load_on(server: &Process, hashes: &[String], keep: bool) -> Load {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, PORT))).is_err() {
-        let waiting = Instant::now() < deadline && !server.has_ended();
-        assert!(waiting, "it does not listen\n{}", server.tail());
-        thread::sleep(Duration::from_millis(10));
-    }
     // What the first announces build up is not measured.
     load::run(PORT, hashes, THREADS, keep, Duration::from_millis(500));
     let before = cpu_time(server.pid()).unwrap_or_default();
@@ -132,12 +127,4 @@ fn opentracker(host: &Host, hashes: &[String], dir: &TempDir) -> Command {
     ]);
     command.arg(folder);
     command
-}
-
-fn percent(hex: &str) -> String {
-    let mut text = String::new();
-    for i in (0..hex.len()).step_by(2) {
-        let _ = write!(text, "%{}", &hex[i..i + 2]);
-    }
-    text
 }

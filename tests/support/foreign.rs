@@ -1,13 +1,14 @@
 //! Other people's clients and trackers. Everything that looks for peers beside the tracker is off (DHT, PEX, LSD, port mapping); the rest is as it comes.
 
 use std::fs;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::hosts::Host;
+use super::http;
 use super::ours::{LIMIT, Tracker};
 use super::process::Process;
 use super::tempdir::TempDir;
@@ -206,17 +207,38 @@ pub fn opentracker(host: &Host, port: u16, info_hashes: &[&str], home: &TempDir)
         host: host.clone(),
         address: SocketAddr::from((host.address, port)),
     };
+    wait_until_served(&tracker.process, host, tracker.address, info_hashes);
+    tracker
+}
+
+/// Waits until a tracker serves the last of `info_hashes`: opentracker opens its port before it has read its list.
+pub fn wait_until_served(
+    process: &Process,
+    host: &Host,
+    address: SocketAddr,
+    info_hashes: &[&str],
+) {
+    // Somebody who goes is not remembered.
+    let hash = percent(info_hashes.last().expect("an info-hash"));
+    let path = format!(
+        "/announce?info_hash={hash}&peer_id=-XX0001-000000000000&port=9&left=0&event=stopped"
+    );
     let deadline = Instant::now() + LIMIT;
-    while host.within(|| TcpStream::connect(tracker.address).is_err()) {
-        let waiting = !tracker.process.has_ended() && Instant::now() < deadline;
-        assert!(
-            waiting,
-            "opentracker does not listen\n{}",
-            tracker.process.tail()
-        );
+    let served = || {
+        let reply = host.within(|| http::get(address, &path));
+        reply.is_ok_and(|(_, body)| !String::from_utf8_lossy(&body).contains("not authorized"))
+    };
+    while !served() {
+        let waiting = !process.has_ended() && Instant::now() < deadline;
+        assert!(waiting, "opentracker does not serve\n{}", process.tail());
         thread::sleep(Duration::from_millis(20));
     }
-    tracker
+}
+
+/// 40 hex digits, percent-encoded byte by byte.
+pub fn percent(hex: &str) -> String {
+    let pairs = (0..hex.len()).step_by(2);
+    pairs.map(|i| format!("%{}", &hex[i..i + 2])).collect()
 }
 
 fn takes_list() -> bool {

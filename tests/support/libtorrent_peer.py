@@ -1,7 +1,7 @@
 """A peer made of libtorrent: python3 libtorrent_peer.py get|seed TORRENT FOLDER [ADDRESS]
 
 With an ADDRESS it shares a machine with other peers, and uses TCP only: over loopback its uTP carries a tenth of that.
-Prints `seeding` or `complete` once the payload is whole, and then seeds until it is stopped."""
+Prints `seeding` or `complete` once the payload is whole and in its files, and then seeds until it is stopped."""
 import sys
 import libtorrent
 
@@ -30,8 +30,12 @@ while True:
     session.wait_for_alert(200)
     for alert in session.pop_alerts():
         print(type(alert).__name__, alert.message(), flush=True)
+        # Until then, part of the payload may be in memory alone.
+        if told and verb == "get" and isinstance(alert, libtorrent.cache_flushed_alert):
+            print("complete", flush=True)
     if not told and handle.status().is_seeding:
         told = True
         if verb == "get":
             handle.flush_cache()
-        print("complete" if verb == "get" else "seeding", flush=True)
+        else:
+            print("seeding", flush=True)

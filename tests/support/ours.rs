@@ -1,6 +1,5 @@
 //! Our three programs, run as an operator would run them.
 
-use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::foreign::percent;
 use super::hosts::Host;
 use super::process::{Process, Stream, run_ok};
 use super::{http, say};
@@ -105,10 +105,7 @@ impl Tracker {
 
     /// Complete and incomplete peers of a torrent, by scrape (BEP 48).
     pub fn scrape(&self, info_hash: &str) -> Option<(u64, u64)> {
-        let mut path = "/scrape?info_hash=".to_owned();
-        for i in (0..info_hash.len()).step_by(2) {
-            let _ = write!(path, "%{}", &info_hash[i..i + 2]);
-        }
+        let path = format!("/scrape?info_hash={}", percent(info_hash));
         let (_, body) = self.get(&path).ok()?;
         let number = |key: &[u8]| -> Option<u64> {
             let at = body.windows(key.len()).position(|w| w == key)? + key.len();
