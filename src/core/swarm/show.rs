@@ -66,7 +66,7 @@ impl Swarm {
         let all =
             f64::from(self.have.len()) * f64::from(u32::try_from(lacking).unwrap_or(u32::MAX));
         let missing = 1.0 - held / all.max(1.0);
-        let sent = self.uplink.rate(now);
+        let sent = self.up.meter.rate(now);
         if self.restraint.is_over(now, lacking, missing, sent) {
             return self.reveal_all(now, out);
         }
