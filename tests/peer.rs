@@ -74,24 +74,21 @@ fn event<'a>(events: &'a [Value], name: &str) -> &'a Value {
         .unwrap_or_else(|| panic!("no `{name}` in {events:?}"))
 }
 
+/// `share` on loopback, with a tracker on any free port.
+fn share(file: &Path, options: &[&str]) -> Process {
+    let mut command = Command::new(program("peer"));
+    command.args(["share", "-p", "0", "--bind", "127.0.0.1"]);
+    command.args(["--tracker", "127.0.0.1:0"]);
+    command.args(options).arg(file);
+    Process::start("share", command)
+}
+
 #[test]
 fn share_prints_the_line_that_a_worker_runs() {
     let dir = TempDir::new("share");
     let file = dir.join("from/große Daten");
     payload::file(&file, 3_000_000, 1);
-    let mut command = Command::new(program("peer"));
-    command
-        .args([
-            "share",
-            "-p",
-            "0",
-            "--bind",
-            "127.0.0.1",
-            "--tracker",
-            "127.0.0.1:0",
-        ])
-        .arg(&file);
-    let mut share = Process::start("share", command);
+    let mut share = share(&file, &[]);
     let line = share.wait_line("hivebt-peer get http://127.0.0.1:", LIMIT);
     let url = line.split_whitespace().last().unwrap();
     assert!(
@@ -116,20 +113,7 @@ fn share_tracks_nothing_but_what_it_shares() {
     let dir = TempDir::new("share-closed");
     let file = dir.join("payload");
     payload::file(&file, 10_000, 1);
-    let mut command = Command::new(program("peer"));
-    command
-        .args([
-            "share",
-            "--json",
-            "-p",
-            "0",
-            "--bind",
-            "127.0.0.1",
-            "--tracker",
-            "127.0.0.1:0",
-        ])
-        .arg(&file);
-    let share = Process::start("share", command);
+    let share = share(&file, &["--json"]);
     let line = share.wait_line("\"shared\"", LIMIT);
     let shared: Value = serde_json::from_str(&line).unwrap();
     let url = shared["url"].as_str().unwrap();

@@ -34,14 +34,14 @@ impl Run {
             let examined = examine(metainfo, &purpose, care, &watch);
             let _ = sender.send(Occurrence::Examined(index, Box::new(examined)));
         };
-        if threads::spawn("examine", body).is_none() {
-            self.end(
-                index,
-                Err(Failure::plain(
-                    Exit::Failed,
-                    "cannot start a thread: the system gives none",
-                )),
-            );
+        self.aside(index, "examine", body);
+    }
+
+    /// Does what takes long on a thread of its own.
+    fn aside(&mut self, index: usize, name: &str, body: impl FnOnce() + Send + 'static) {
+        if threads::spawn(name, body).is_none() {
+            let none = "cannot start a thread: the system gives none";
+            self.end(index, Err(Failure::plain(Exit::Failed, none)));
         }
     }
 
@@ -86,7 +86,7 @@ impl Run {
                 part.display()
             ));
         }
-        self.warn_of_space(index, &payload, &have);
+        self.warn_of_space(index, &payload);
         let payload = Arc::new(payload);
         self.jobs[index].payload = Some(payload);
         if !whole || self.plan.options.seeds_afterwards() {
@@ -106,9 +106,9 @@ impl Run {
     }
 
     /// A full disk is no surprise if it can be seen coming; but files may shrink or go meanwhile, so this is no refusal.
-    fn warn_of_space(&mut self, index: usize, payload: &Payload, have: &Bitfield) {
+    fn warn_of_space(&mut self, index: usize, payload: &Payload) {
         let job = &self.jobs[index];
-        let needed = job.metainfo.geometry.total() - job.bytes_in(have);
+        let needed = job.metainfo.geometry.total() - job.kept;
         let free = space::free(payload.storage.folder()).unwrap_or(u64::MAX);
         if needed > free {
             let (needed, free) = (human::bytes(needed), human::bytes(free));
@@ -187,15 +187,7 @@ impl Run {
         job.phase = Phase::Publishing;
         let sender = self.sender.clone();
         let body = move || drop(sender.send(Occurrence::Published(index, payload.publish())));
-        if threads::spawn("publish", body).is_none() {
-            self.end(
-                index,
-                Err(Failure::plain(
-                    Exit::Failed,
-                    "cannot start a thread: the system gives none",
-                )),
-            );
-        }
+        self.aside(index, "publish", body);
     }
 
     /// The payload is whole and has its own name.
@@ -266,15 +258,7 @@ impl Run {
             let outcome = hook::run(&command, path.as_os_str(), &info_hash, &name);
             let _ = sender.send(Occurrence::Hooked(index, outcome));
         };
-        if threads::spawn("on-complete", body).is_none() {
-            self.end(
-                index,
-                Err(Failure::plain(
-                    Exit::Failed,
-                    "cannot start a thread: the system gives none",
-                )),
-            );
-        }
+        self.aside(index, "on-complete", body);
     }
 
     /// Saves what is verified. A payload that is complete was saved for good when it was published.
