@@ -5,8 +5,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::support::foreign::{missing_module, missing_program};
+use crate::support::golden::{self, Differing, Make, Payload};
 use crate::support::ours::Torrent;
-use crate::support::process::run_ok;
+use crate::support::process::{run, run_ok};
 use crate::support::tempdir::TempDir;
 use crate::support::{payload, say};
 
@@ -72,56 +73,159 @@ fn others_see_the_same_info_hash_in_our_torrents() {
     }
 }
 
-#[test]
-#[ignore = "needs mktorrent; `make interop` runs it"]
-fn mktorrent_makes_the_same_info_hash() {
-    if lacks(missing_program("mktorrent")) {
-        return;
+/// Somebody who makes torrents and can be told everything that stands in the table.
+#[derive(Clone, Copy)]
+enum Creator {
+    Torf,
+    Libtorrent,
+    Mktorrent,
+}
+
+/// Arguments: the payload, the piece length, whether it is private, the source or nothing, where the torrent goes.
+const MADE_BY_TORF: &str = "
+import sys, torf
+path, piece, private, source, out = sys.argv[1:6]
+made = torf.Torrent(path=path, piece_size=int(piece), private=private == 'True' or None, source=source or None)
+made.generate(threads=2)
+made.write(out, validate=False)";
+
+/// The same, and the paths of the files in their order.
+const MADE_BY_LIBTORRENT: &str = "
+import sys, os, libtorrent
+path, piece, private, source, out = sys.argv[1:6]
+files = [os.path.join(path, name) for name in sys.argv[6:]] or [path]
+parent = os.path.dirname(path)
+entries = [libtorrent.create_file_entry(os.path.relpath(f, parent), os.path.getsize(f)) for f in files]
+made = libtorrent.create_torrent(entries, int(piece), libtorrent.create_torrent.v1_only)
+made.set_priv(private == 'True')
+libtorrent.set_piece_hashes(made, parent)
+torrent = made.generate()
+if source:
+    torrent[b'info'][b'source'] = source.encode()
+open(out, 'wb').write(libtorrent.bencode(torrent))";
+
+impl Creator {
+    const ALL: [Self; 3] = [Self::Torf, Self::Libtorrent, Self::Mktorrent];
+
+    /// Its name in the table.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Torf => "torf",
+            Self::Libtorrent => "libtorrent",
+            Self::Mktorrent => "mktorrent",
+        }
     }
-    let dir = TempDir::new("mktorrent");
-    let folder = payload::odd_folder(&dir.join("folder"), 31);
-    let file = dir.join("file.bin");
-    payload::file(&file, 3_000_000, 32);
-    for path in [folder, file] {
-        let theirs = dir.join("theirs.torrent");
-        let mut command = Command::new("mktorrent");
-        // 2^16 bytes a piece.
-        command.args(["-l", "16", "-a", ANNOUNCE, "-o"]);
-        command.arg(&theirs).arg(&path);
-        let _ = std::fs::remove_file(&theirs);
-        run_ok("mktorrent", command, LIMIT);
-        let ours = Torrent::create(&path, ANNOUNCE, &["-l", "64K"]);
-        assert_eq!(shown_by_us(&theirs)["info_hash"], *ours.info_hash);
+
+    fn missing(self) -> Option<String> {
+        match self {
+            Self::Mktorrent => missing_program(self.name()),
+            Self::Torf | Self::Libtorrent => missing_module(self.name()),
+        }
+    }
+
+    /// The info-hash of what it makes, or none if it makes nothing.
+    fn make(self, payload: &Payload, make: &Make, path: &Path, out: &Path) -> Option<String> {
+        let _ = std::fs::remove_file(out);
+        let command = match self {
+            Self::Mktorrent => mktorrent(make, path, out),
+            Self::Torf => python(MADE_BY_TORF, make, path, out),
+            Self::Libtorrent => {
+                let mut command = python(MADE_BY_LIBTORRENT, make, path, out);
+                command.args(payload.files.iter().filter_map(|(_, path)| path.as_ref()));
+                command
+            }
+        };
+        let ended = run(self.name(), command, LIMIT);
+        let made = ended.code == 0 && out.is_file();
+        made.then(|| {
+            let shown = shown_by_us(out);
+            shown["info_hash"].as_str().expect("hex digits").to_owned()
+        })
     }
 }
 
-/// Prints the info-hash of a torrent of a folder whose files stand in the order of their paths.
-const MADE_BY_LIBTORRENT: &str = "
-import sys, os, libtorrent
-root, piece = sys.argv[1], 65536
-files = [root] if os.path.isfile(root) else [os.path.join(f, n) for f, _, names in os.walk(root) for n in names]
-files.sort(key=os.fsencode)
-parent = os.path.dirname(root)
-entries = [libtorrent.create_file_entry(os.path.relpath(f, parent), os.path.getsize(f)) for f in files]
-made = libtorrent.create_torrent(entries, piece, libtorrent.create_torrent.v1_only)
-libtorrent.set_piece_hashes(made, parent)
-print(libtorrent.torrent_info(made.generate()).info_hash())";
+fn python(script: &str, make: &Make, path: &Path, out: &Path) -> Command {
+    let mut command = Command::new("python3");
+    command.args(["-W", "ignore", "-c", script]).arg(path);
+    command.arg(make.piece_bytes().to_string());
+    command.arg(if make.private { "True" } else { "" });
+    command
+        .arg(make.source.as_deref().unwrap_or_default())
+        .arg(out);
+    command
+}
+
+fn mktorrent(make: &Make, path: &Path, out: &Path) -> Command {
+    let mut command = Command::new("mktorrent");
+    let power = make.piece_bytes().ilog2().to_string();
+    command.args(["-l", &power, "-a", ANNOUNCE]);
+    if make.private {
+        command.arg("-p");
+    }
+    if let Some(source) = &make.source {
+        command.args(["-s", source]);
+    }
+    command.arg("-o").arg(out).arg(path);
+    command
+}
+
+/// What ours and the `creators` make of it now; for the others, what stands in the table.
+fn measured(
+    payload: &Payload,
+    make: &Make,
+    path: &Path,
+    dir: &TempDir,
+    creators: &[Creator],
+) -> Make {
+    let ours = Torrent::create(path, ANNOUNCE, &make.options());
+    let mut now = make.clone();
+    now.info_hash = ours.info_hash;
+    for creator in creators {
+        let name = creator.name();
+        now.agree.retain(|other| other != name);
+        now.differ.retain(|other| other.creator != name);
+        let made = creator.make(payload, make, path, &dir.join("theirs.torrent"));
+        if made.as_ref() == Some(&now.info_hash) {
+            now.agree.push(name.to_owned());
+        } else {
+            let known = make.differ.iter().find(|other| other.creator == name);
+            now.differ.push(Differing {
+                creator: name.to_owned(),
+                info_hash: made,
+                why: known.map_or("nobody knows why".to_owned(), |other| other.why.clone()),
+            });
+        }
+    }
+    now.agree.sort();
+    now.differ.sort_by(|a, b| a.creator.cmp(&b.creator));
+    now
+}
 
 #[test]
-#[ignore = "needs libtorrent for Python; `make interop` runs it"]
-fn libtorrent_makes_the_same_info_hash() {
-    if lacks(missing_module("libtorrent")) {
-        return;
+#[ignore = "needs torf, libtorrent and mktorrent; `make interop` runs it"]
+fn other_creators_make_what_the_golden_table_says() {
+    let mut creators = Creator::ALL.to_vec();
+    creators.retain(|creator| !lacks(creator.missing()));
+    let dir = TempDir::new("golden-others");
+    let mut payloads = golden::parse(golden::TEXT);
+    for payload in &mut payloads {
+        let path = payload.write(dir.path());
+        let now = payload.makes.iter();
+        payload.makes = now
+            .map(|make| measured(payload, make, &path, &dir, &creators))
+            .collect();
     }
-    let dir = TempDir::new("libtorrent");
-    let folder = payload::odd_folder(&dir.join("folder"), 41);
-    let file = dir.join("file.bin");
-    payload::file(&file, 3_000_000, 42);
-    for path in [folder, file] {
-        let options = ["-W", "ignore", "-c", MADE_BY_LIBTORRENT];
-        let theirs = seen_by("python3", &options, &path);
-        let ours = Torrent::create(&path, ANNOUNCE, &["-l", "64K"]);
-        assert_eq!(theirs, ours.info_hash);
+    let table = golden::table(&payloads);
+    if std::env::var_os("HIVEBT_GOLDEN").is_some_and(|value| value == "write") {
+        golden::replace(&table);
+        say::say(format_args!("written anew: {}", golden::PATH));
+    } else {
+        let differing: Vec<_> = golden::TEXT
+            .lines()
+            .zip(table.lines())
+            .filter(|(then, now)| then != now)
+            .collect();
+        assert!(golden::TEXT == table, "then, and now:\n{differing:#?}");
     }
 }
 

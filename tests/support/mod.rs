@@ -14,6 +14,7 @@
 pub mod announce;
 pub mod create;
 pub mod foreign;
+pub mod golden;
 pub mod hosts;
 pub mod http;
 pub mod ours;
