@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use super::private::key_in;
 use super::service::Service;
 use super::source;
 use crate::net::gate::{Answer, Handler, Head};
@@ -50,14 +51,14 @@ impl Carrier {
         let trusts = |ip| service.trusts(ip);
         let client = source::client(from, &head.forwarded, trusts);
         let peer = source::peer(client, request.ip, !head.forwarded.is_empty(), trusts);
-        service.announce(peer, &request, rng, reply)?;
+        service.announce(key_in(head.path), peer, &request, rng, reply)?;
         reply.external_ip = Some(client);
         write_announce(reply, request.compact != Some(false), body);
         Ok(())
     }
 
     fn scrape(&self, head: &Head<'_>, body: &mut Vec<u8>) -> Result<(), Refusal> {
-        self.service.count_scrape();
+        self.service.begin_scrape(key_in(head.path))?;
         let hashes = read_scrape(head.query)?;
         let swarms: Vec<_> = hashes
             .into_iter()
@@ -68,26 +69,49 @@ impl Carrier {
     }
 }
 
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Target {
+    Announce,
+    Scrape,
+    Health,
+    Page,
+}
+
+impl Target {
+    /// What a path stands for; `/announce/<key>` and the like exist only where keys are asked for.
+    fn of(path: &[u8], private: bool) -> Self {
+        match path {
+            b"/announce" => Self::Announce,
+            b"/scrape" => Self::Scrape,
+            b"/healthz" => Self::Health,
+            _ if private && path.starts_with(b"/announce/") => Self::Announce,
+            _ if private && path.starts_with(b"/scrape/") => Self::Scrape,
+            _ => Self::Page,
+        }
+    }
+}
+
 impl Handler for Carrier {
     fn answer(&mut self, head: &Head<'_>, from: SocketAddr, body: &mut Vec<u8>) -> Answer {
-        let outcome = match head.path {
+        let outcome = match Target::of(head.path, self.service.is_private()) {
             // Asking for the head only must change nothing.
-            b"/announce" | b"/scrape" if head.head_only => {
+            Target::Announce | Target::Scrape if head.head_only => {
                 return Answer::Reply {
                     status: 405,
                     content_type: TEXT,
                 };
             }
-            b"/announce" => self.announce(head, from.ip(), body),
-            b"/scrape" => self.scrape(head, body),
-            b"/healthz" => {
+            Target::Announce => self.announce(head, from.ip(), body),
+            Target::Scrape => self.scrape(head, body),
+            Target::Health => {
                 body.extend_from_slice(b"ok\n");
                 return Answer::Reply {
                     status: 200,
                     content_type: TEXT,
                 };
             }
-            _ => return Answer::Page,
+            Target::Page => return Answer::Page,
         };
         if let Err(refusal) = outcome {
             self.service.count_error();

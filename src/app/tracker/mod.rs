@@ -4,6 +4,7 @@ mod carrier;
 mod catalog;
 mod options;
 mod pages;
+mod private;
 mod service;
 mod source;
 
@@ -27,6 +28,7 @@ use crate::net::tcp;
 use carrier::Carrier;
 pub use catalog::Published;
 use options::{Options, Voice};
+use private::{Doorman, Keys};
 use service::Service;
 
 /// How a tracker runs.
@@ -85,7 +87,12 @@ impl Server {
     /// # Errors
     /// If a list cannot be read or an address cannot be listened at.
     pub fn start(config: Config) -> Result<Self, Failure> {
-        let service = Arc::new(Service::new(&config, read_lists(&config)?));
+        Self::guarded(config, None)
+    }
+
+    /// The same, with somebody at the door.
+    fn guarded(config: Config, doorman: Option<Arc<dyn Doorman>>) -> Result<Self, Failure> {
+        let service = Arc::new(Service::new(&config, read_lists(&config)?, doorman));
         let listeners = listen(&config)?;
         let addresses = listeners
             .iter()
@@ -157,7 +164,12 @@ const SPARE: usize = 64;
 /// # Errors
 /// What the operator is to be told.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
-    let Some(Options { config, voice }) = options::read(arguments)? else {
+    let Some(Options {
+        config,
+        private,
+        voice,
+    }) = options::read(arguments)?
+    else {
         return Ok(Exit::Done);
     };
     let (tell, told) = mpsc::channel();
@@ -171,7 +183,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failur
             format_args!("cannot watch for signals: {cause}"),
         )
     })?;
-    let server = Server::start(config)?;
+    let keys = private.keys.map(|path| Keys::open(path).map(Arc::new));
+    let keys = keys.transpose()?;
+    let doorman = keys.clone().map(|keys| keys as Arc<dyn Doorman>);
+    let server = Server::guarded(config, doorman)?;
     if voice > Voice::Quiet {
         for address in server.addresses() {
             output::note(format_args!("listening on http://{address}/announce"));
@@ -179,11 +194,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failur
     }
     loop {
         match told.recv_timeout(REPORT) {
-            Ok(Signal::Reload) => match server.reload() {
-                Ok(()) if voice > Voice::Quiet => output::note("lists read again"),
-                Ok(()) => {}
-                Err(failure) => output::note(format_args!("error: {failure}; the old lists stay")),
-            },
+            Ok(Signal::Reload) => {
+                tell_reread("lists", server.reload(), voice);
+                if let Some(keys) = &keys {
+                    tell_reread("keys", keys.reload(), voice);
+                }
+            }
             Ok(Signal::Interrupt | Signal::Terminate) | Err(RecvTimeoutError::Disconnected) => {
                 break;
             }
@@ -195,6 +211,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failur
     }
     server.stop();
     Ok(Exit::Done)
+}
+
+fn tell_reread(what: &str, outcome: Result<(), Failure>, voice: Voice) {
+    match outcome {
+        Ok(()) if voice > Voice::Quiet => output::note(format_args!("{what} read again")),
+        Ok(()) => {}
+        Err(failure) => output::note(format_args!("error: {failure}; the old {what} stay")),
+    }
 }
 
 /// How often `--verbose` says how it goes.

@@ -25,7 +25,15 @@ pub(super) enum Voice {
 #[derive(Debug)]
 pub(super) struct Options {
     pub(super) config: Config,
+    pub(super) private: Private,
     pub(super) voice: Voice,
+}
+
+/// What makes a tracker private.
+#[derive(Debug, Default)]
+pub(super) struct Private {
+    /// The file of keys.
+    pub(super) keys: Option<PathBuf>,
 }
 
 const VERSION: &str = concat!("hivebt-tracker ", env!("CARGO_PKG_VERSION"), "\n");
@@ -48,6 +56,10 @@ What peers are told:
 Which torrents:
       --allow FILE        serves only these info-hashes, one a line
       --deny FILE         does not serve these; both are read again on SIGHUP
+
+Private:
+      --keys FILE         peers need a key: the announce URL is http://HOST:PORT/announce/KEY; lines
+                          `KEY USER [disabled]`, `#` begins a comment; read again on SIGHUP
 
 How:
       --cleanup SECS      how often memory of silent peers is given back at least; they are never
@@ -72,6 +84,7 @@ struct Line {
     allow: Option<PathBuf>,
     deny: Option<PathBuf>,
     config: Option<PathBuf>,
+    private: Private,
     voice: Option<Voice>,
 }
 
@@ -103,6 +116,7 @@ pub(super) fn read(
             trust: line.trust,
             closed: false,
         },
+        private: line.private,
         voice: line.voice.unwrap_or(Voice::Normal),
     }))
 }
@@ -131,6 +145,7 @@ impl Line {
                 }
                 Long("allow") => line.allow = Some(parser.value()?.into()),
                 Long("deny") => line.deny = Some(parser.value()?.into()),
+                Long("keys") => line.private.keys = Some(parser.value()?.into()),
                 Long("config") => line.config = Some(parser.value()?.into()),
                 Short('q') | Long("quiet") => line.voice = Some(Voice::Quiet),
                 Short('v') | Long("verbose") => line.voice = Some(Voice::Verbose),

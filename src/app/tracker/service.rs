@@ -3,11 +3,12 @@
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use super::Config;
 use super::catalog::{Catalog, Published};
+use super::private::Doorman;
 use crate::base::cidr::Cidr;
 use crate::base::id::InfoHash;
 use crate::base::time::Time;
@@ -26,6 +27,7 @@ pub(super) struct Service {
     shards: Vec<Mutex<Shard>>,
     secret: u64,
     access: RwLock<Access>,
+    doorman: Option<Arc<dyn Doorman>>,
     trust: Vec<Cidr>,
     catalog: RwLock<Catalog>,
     started: Instant,
@@ -53,7 +55,7 @@ pub(super) struct Statistics {
 }
 
 impl Service {
-    pub(super) fn new(config: &Config, access: Access) -> Self {
+    pub(super) fn new(config: &Config, access: Access, doorman: Option<Arc<dyn Doorman>>) -> Self {
         let shard = tracker::Config {
             interval: config.interval,
             max_peers: config.max_peers,
@@ -69,6 +71,7 @@ impl Service {
                 .collect(),
             secret: secret(),
             access: RwLock::new(access),
+            doorman,
             trust: config.trust.clone(),
             catalog: RwLock::default(),
             started,
@@ -77,15 +80,17 @@ impl Service {
         }
     }
 
-    /// Answers an announce, whatever carried it. `ip` is where others should reach the peer. `reply` is filled anew; only its memory is used again.
+    /// Answers an announce, whatever carried it. `key` is the one in the announce URL, see [`key_in`](super::private::key_in). `ip` is where others should reach the peer. `reply` is filled anew; only its memory is used again.
     pub(super) fn announce(
         &self,
+        key: Option<&[u8]>,
         ip: IpAddr,
         request: &AnnounceRequest,
         rng: &mut fastrand::Rng,
         reply: &mut AnnounceReply,
     ) -> Result<(), Refusal> {
         count(&self.counters.announces);
+        self.admit(key)?;
         self.check(request.info_hash)?;
         let now = self.now();
         self.with(request.info_hash, |shard| {
@@ -102,9 +107,15 @@ impl Service {
         self.with(hash, |shard| shard.scrape(now, hash))
     }
 
-    /// Notes that a scrape came, of however many swarms.
-    pub(super) fn count_scrape(&self) {
+    /// Begins a scrape of however many swarms, whatever carries it; `key` as for an announce. Each swarm is then asked for with [`Service::scrape`].
+    pub(super) fn begin_scrape(&self, key: Option<&[u8]>) -> Result<(), Refusal> {
         count(&self.counters.scrapes);
+        self.admit(key)
+    }
+
+    /// Whether keys are asked for.
+    pub(super) fn is_private(&self) -> bool {
+        self.doorman.is_some()
     }
 
     /// Notes that a request was refused.
@@ -168,6 +179,13 @@ impl Service {
         let cleaned = *self.cleaned.lock().unwrap_or_else(PoisonError::into_inner);
         if cleaned.elapsed() > FRESH {
             self.cleanup();
+        }
+    }
+
+    fn admit(&self, key: Option<&[u8]>) -> Result<(), Refusal> {
+        match &self.doorman {
+            Some(doorman) => doorman.admit(key),
+            None => Ok(()),
         }
     }
 
