@@ -11,28 +11,59 @@
 #[path = "support/mod.rs"]
 mod support;
 
-use support::create::create;
-use support::golden::{self, TEXT};
+use support::create::{run_with, write};
+use support::golden::{self, Make, Payload, TEXT};
+use support::say::say;
 use support::tempdir::TempDir;
 
+/// The environment that forces a way of hashing, and the ways.
+const WAY: &str = "HIVEBT_SHA1";
+const WAYS: [&str; 4] = ["avx512", "avx2", "sha", "portable"];
+
+/// What we make of a payload that lies in `dir`.
+fn ours(dir: &TempDir, payload: &Payload, make: &Make, environment: &[(&str, &str)]) -> String {
+    // A private torrent without a tracker is a contradiction.
+    let announce = ["-a", "http://127.0.0.1:9/announce"];
+    let mut args = vec!["--json", "--dry-run"];
+    args.extend(announce);
+    args.extend(make.options());
+    args.extend(["--", &payload.name]);
+    let made = run_with(dir.path(), &args, environment);
+    assert_eq!((made.code, made.stderr.as_str()), (0, ""), "{args:?}");
+    made.json()["info_hash"].as_str().expect("hex").to_owned()
+}
+
+/// The ways of hashing that this processor has; those that it lacks are said.
+fn ways(dir: &TempDir) -> Vec<&'static str> {
+    write(&dir.join("tiny"), b"tiny");
+    let known = |way: &&str| {
+        let tried = run_with(dir.path(), &["--dry-run", "-q", "tiny"], &[(WAY, way)]);
+        assert!(matches!(tried.code, 0 | 2), "{way}: {}", tried.stderr);
+        if tried.code == 2 {
+            say(format_args!("skipped: {}", tried.stderr.trim_end()));
+        }
+        tried.code == 0
+    };
+    WAYS.into_iter().filter(known).collect()
+}
+
 #[test]
-fn our_info_hashes_are_those_that_other_creators_give() {
+fn our_info_hashes_are_those_that_other_creators_give_with_each_way_of_hashing() {
     let dir = TempDir::new("golden");
+    let mut environments = vec![vec![]];
+    environments.extend(ways(&dir).into_iter().map(|way| vec![(WAY, way)]));
     let mut wrong = Vec::new();
     for payload in golden::parse(TEXT) {
         payload.write(dir.path());
         for make in &payload.makes {
-            let mut args = vec!["--dry-run", "--no-announce"];
-            // A private torrent without a tracker is a contradiction.
-            if make.private {
-                args = vec!["--dry-run", "-a", "http://127.0.0.1:9/announce"];
-            }
-            args.extend(make.options());
-            args.extend(["--", &payload.name]);
-            let made = create(dir.path(), &args);
-            if made["info_hash"] != *make.info_hash {
-                let ours = &made["info_hash"];
-                wrong.push(format!("{}: we make {ours} of\n{make}", payload.name));
+            for environment in &environments {
+                let ours = ours(&dir, &payload, make, environment);
+                if ours != make.info_hash {
+                    let name = &payload.name;
+                    wrong.push(format!(
+                        "{name}, {environment:?}: we make {ours} of\n{make}"
+                    ));
+                }
             }
         }
     }
