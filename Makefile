@@ -25,7 +25,7 @@ demo: build
 test:
 	$(CARGO) test --locked
 
-## interop: ours beside aria2, Transmission, libtorrent, opentracker and mktorrent; the big story; limits (as root)
+## interop: ours beside aria2, Transmission, libtorrent, opentracker, mktorrent and torf; the big story; limits (as root)
 interop: build static
 	HIVEBT_BIN="$(abspath $(TARGET))/release" HIVEBT_STATIC="$(CURDIR)/dist" $(CARGO) test --locked --no-fail-fast --test interop --test limits --test story -- --ignored --test-threads=1 --nocapture
 
@@ -33,9 +33,9 @@ interop: build static
 story: build
 	HIVEBT_BIN="$(abspath $(TARGET))/release" $(CARGO) test --locked --test story -- --ignored --test-threads=1 --nocapture
 
-## bench: ours beside whatever else is installed, as a table; HIVEBT_BENCH_MIB sets the size
+## bench: ours beside whatever else is installed, as tables; TABLES="create small" chooses, HIVEBT_BENCH_MIB sets the size
 bench: build
-	$(CARGO) bench --locked --bench bench
+	$(CARGO) bench --locked --bench bench -- $(TABLES)
 
 ## lint: formatting, clippy, documentation and the rules of the house; any warning fails
 lint:

@@ -50,14 +50,16 @@ pub fn median<T>(samples: &[T], of: impl Fn(&T) -> f64) -> f64 {
     values.get(middle).copied().unwrap_or(f64::NAN)
 }
 
-/// Runs a command, which has to succeed, to its end.
+/// Runs a command, which has to succeed, to its end. If it says `took SECONDS`, that is its time: a library in Python tells how long it
+/// worked, without Python's own start.
 pub fn cost_of(name: &str, command: Command) -> Cost {
     let begun = Instant::now();
     let mut process = Process::start(name, command);
     let mut cost = Cost::default();
     while !process.has_ended() {
         assert!(begun.elapsed() < LIMIT, "time is up\n{}", process.tail());
-        look_at(&process, &mut cost);
+        // One cheap line of /proc: who is measured has all the cores.
+        cost.peak = cost.peak.max(peak_memory(process.pid()).unwrap_or(0));
         thread::sleep(Duration::from_millis(4));
     }
     cost.wall = begun.elapsed().as_secs_f64();
@@ -68,7 +70,53 @@ pub fn cost_of(name: &str, command: Command) -> Cost {
         ended.stdout, ended.stderr
     );
     cost.cpu = ended.cpu.as_secs_f64();
+    let took = ended
+        .stdout
+        .lines()
+        .find_map(|line| line.strip_prefix("took "));
+    if let Some(seconds) = took.and_then(|seconds| seconds.parse().ok()) {
+        cost.wall = seconds;
+    }
     cost
+}
+
+/// A table of what `mib` MiB cost each of `contestants`, ours first, all in turns; `rival` is who the throughput is measured against.
+pub fn comparison(
+    title: &str,
+    rounds: usize,
+    mib_in_all: f64,
+    rival: &'static str,
+    contestants: &[Contestant<'_, Cost>],
+) -> Table {
+    let all = in_turns(rounds, contestants);
+    let beside = format!("MiB/s beside {rival}");
+    let head = [
+        "program",
+        "time (s)",
+        "time beside ours",
+        "MiB/s",
+        &beside,
+        "CPU (s)",
+        "peak memory (MiB)",
+    ];
+    let mut table = Table::new(title, &head);
+    let wall = |samples: &[Cost]| median(samples, |cost| cost.wall);
+    let ours = wall(&all[0]);
+    let place = contestants.iter().position(|(name, _)| *name == rival);
+    for ((name, _), samples) in contestants.iter().zip(&all) {
+        let time = wall(samples);
+        let beside = place.map_or("-".to_owned(), |place| ratio(wall(&all[place]), time));
+        table.row([
+            (*name).to_owned(),
+            seconds(time),
+            ratio(time, ours),
+            format!("{:.0}", mib_in_all / time),
+            beside,
+            seconds(median(samples, |cost| cost.cpu)),
+            mib(median(samples, |cost| cost.peak as f64)),
+        ]);
+    }
+    table
 }
 
 /// Notes how much memory a process has by now.
@@ -80,16 +128,16 @@ pub fn look_at(process: &Process, cost: &mut Cost) {
 /// A table for the README.
 pub struct Table {
     title: String,
-    head: Vec<&'static str>,
+    head: Vec<String>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
     /// A table without rows.
-    pub fn new(title: impl Into<String>, head: &[&'static str]) -> Self {
+    pub fn new(title: impl Into<String>, head: &[&str]) -> Self {
         Self {
             title: title.into(),
-            head: head.to_vec(),
+            head: head.iter().map(|&name| name.to_owned()).collect(),
             rows: Vec::new(),
         }
     }
@@ -107,7 +155,8 @@ impl Table {
         }
         text.push('\n');
         for row in &self.rows {
-            let _ = writeln!(text, "| {} |", row.join(" | "));
+            let empty = self.head.len() - row.len();
+            let _ = writeln!(text, "| {}{} |", row.join(" | "), " |".repeat(empty));
         }
         text
     }

@@ -1,6 +1,17 @@
-//! `make bench`: ours beside whatever of mktorrent, transmission, aria2, libtorrent, rqbit and opentracker is installed, one after the other in turns,
-//! medians and ratios, as tables for the README. `HIVEBT_BENCH_MIB` sets the size of the payload (2048), `HIVEBT_BENCH_ROUNDS` how often (3).
-//! Words after `--` choose tables: `create`, `verify`, `transfer`, `announce`.
+//! `make bench`: ours beside whatever of mktorrent, libtorrent, transmission, torf, imdl, aria2, rqbit and opentracker is installed, one after the
+//! other in turns, medians and ratios, as tables for the README.
+//!
+//! Words choose tables (`cargo bench --bench bench -- small ways`; `make bench TABLES="small ways"`); without any, all are made:
+//! - `create`: a torrent of one file in memory, pieces of 256 KiB, 4 MiB and 16 MiB
+//! - `ways`: that file with each way of hashing that `HIVEBT_SHA1` names, and what reading it costs by itself
+//! - `verify`: that file against its torrent, and the peer's recheck
+//! - `small`: a torrent of a folder of small files in memory (without torf where they are more than 2,000: it takes minutes)
+//! - `disk`: a torrent of one file on the disk that the build lies on; the page cache is emptied before each turn where root may do that
+//! - `transfer`: one to one over loopback
+//! - `announce`: what a tracker answers
+//!
+//! The environment sets sizes: `HIVEBT_BENCH_MIB` those of the payloads in MiB (4096; 512 for `transfer`), `HIVEBT_BENCH_FILES` how many small
+//! files (20000, of 64 KiB on average), `HIVEBT_BENCH_ROUNDS` how often everything is run (3).
 
 #![allow(
     clippy::panic,
@@ -14,7 +25,9 @@
 mod support;
 
 mod announce;
+mod check;
 mod create;
+mod creators;
 mod load;
 mod measure;
 mod transfer;
@@ -23,11 +36,15 @@ use std::process::Command;
 
 use measure::Table;
 use support::foreign::{missing_module, missing_program};
+use support::payload;
+use support::tempdir::TempDir;
 
 /// What is run, and how often.
 pub struct Plan {
-    /// MiB of payload.
+    /// MiB of payload in one file.
     pub mib: u64,
+    /// How many small files.
+    pub files: usize,
     /// Rounds; the median counts.
     pub rounds: usize,
 }
@@ -37,29 +54,57 @@ fn main() {
         let given = std::env::var(name).ok();
         given.map_or(default, |text| text.parse().expect("a whole number"))
     };
-    let plan = Plan {
-        mib: number("HIVEBT_BENCH_MIB", 2048),
-        rounds: usize::try_from(number("HIVEBT_BENCH_ROUNDS", 3)).expect("a small number"),
+    let count = |name: &str, default| usize::try_from(number(name, default)).expect("fits");
+    let plan = |mib| Plan {
+        mib: number("HIVEBT_BENCH_MIB", mib),
+        files: count("HIVEBT_BENCH_FILES", 20_000),
+        rounds: count("HIVEBT_BENCH_ROUNDS", 3),
     };
     let chosen: Vec<String> = std::env::args()
         .skip(1)
         .filter(|word| !word.starts_with('-'))
         .collect();
     let wanted = |name: &str| chosen.is_empty() || chosen.iter().any(|word| word == name);
-    let mut tables: Vec<Table> = Vec::new();
-    if wanted("create") || wanted("verify") {
-        tables.extend(create::tables(&plan, wanted("create"), wanted("verify")));
+    // Transmission alone takes minutes for the creators' size.
+    let (large, moved) = (plan(4096), plan(512));
+    let mut tables = of_one_file(&large, wanted);
+    if wanted("small") {
+        tables.push(create::small(&large));
+    }
+    if wanted("disk") {
+        tables.push(create::disk(&large));
     }
     if wanted("transfer") {
-        tables.extend(transfer::table(&plan));
+        tables.extend(transfer::table(&moved));
     }
     if wanted("announce") {
-        tables.extend(announce::table(&plan));
+        tables.extend(announce::table(&moved));
     }
-    measure::print(&format!("{}\n", surroundings(&plan)));
+    measure::print(&format!("{}\n", surroundings(&large)));
     for table in tables {
         measure::print(&table.markdown());
     }
+}
+
+/// The tables that share one file in memory, which is gone afterwards.
+fn of_one_file(plan: &Plan, wanted: impl Fn(&str) -> bool) -> Vec<Table> {
+    let mut tables = Vec::new();
+    if !["create", "ways", "verify"].into_iter().any(&wanted) {
+        return tables;
+    }
+    let dir = TempDir::in_memory("bench-file");
+    let file = dir.join("data/payload.bin");
+    payload::file(&file, plan.mib << 20, 1);
+    if wanted("create") {
+        tables.extend(create::file(plan, &file));
+    }
+    if wanted("ways") {
+        tables.push(create::ways(plan, &file));
+    }
+    if wanted("verify") {
+        tables.push(check::table(plan, &file));
+    }
+    tables
 }
 
 /// On what the numbers were measured, and what was not there to be measured.
@@ -71,21 +116,20 @@ fn surroundings(plan: &Plan) -> String {
         .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
         .map_or("unknown processor", |(_, name)| name);
     let mut lines = vec![format!(
-        "{cpus} CPUs ({model}), Linux {}, payload {} MiB in memory (tmpfs), median of {} rounds in turns.",
+        "{cpus} CPUs ({model}), Linux {}, payloads in memory (tmpfs) but for the table of the disk, median of {} rounds in turns; \
+         libtorrent and torf without the start of Python.",
         std::fs::read_to_string("/proc/sys/kernel/osrelease")
             .unwrap_or_default()
             .trim(),
-        plan.mib,
         plan.rounds
     )];
     let versions = [
         version("mktorrent", &["-h"]),
         version("transmission-create", &["--version"]),
+        version("imdl", &["--version"]),
         version("aria2c", &["--version"]),
-        missing_module("libtorrent").or_else(|| {
-            let script = "import libtorrent; print('libtorrent', libtorrent.__version__)";
-            version("python3", &["-W", "ignore", "-c", script])
-        }),
+        module_version("libtorrent"),
+        module_version("torf"),
         version("rqbit", &["--version"]),
         missing_program("opentracker").or_else(|| Some("opentracker".to_owned())),
     ];
@@ -98,6 +142,14 @@ fn surroundings(plan: &Plan) -> String {
             + ".",
     );
     lines.join("\n")
+}
+
+/// What a Python module says of itself, or that it is not installed.
+fn module_version(module: &str) -> Option<String> {
+    missing_module(module).or_else(|| {
+        let script = format!("import {module}; print('{module}', {module}.__version__)");
+        version("python3", &["-W", "ignore", "-c", &script])
+    })
 }
 
 /// The first line that a program says of itself, or that it is not installed.

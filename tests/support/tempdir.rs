@@ -27,6 +27,11 @@ impl TempDir {
         }
     }
 
+    /// A folder on the disk that the build lies on, which `/tmp` need not be.
+    pub fn on_disk(label: &str) -> Self {
+        Self::within(Path::new(env!("CARGO_TARGET_TMPDIR")), label)
+    }
+
     fn within(parent: &Path, label: &str) -> Self {
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
         let path = parent.join(format!("hivebt-{label}-{}-{serial}", std::process::id()));
