@@ -24,7 +24,7 @@
 //! ## One announce, from the port to the reply
 //! The gate ([`net::gate`]) accepts the connection and finds the request. [`proto::tracker::http`] turns it into an
 //! [`AnnounceRequest`](proto::tracker::AnnounceRequest), the swarm's shard ([`core::tracker`]) answers under its lock, and the
-//! gate writes what `proto` makes of the answer. Pages for people go to `tiny_http` behind the gate.
+//! gate writes what `proto` makes of the answer. Over UDP it is the same between [`net::datagrams`] and [`proto::tracker::udp`]. Pages for people go to `tiny_http` behind the gate.
 //!
 //! ## Threads
 //! | thread | how many | blocks on | woken by |
@@ -39,7 +39,8 @@
 //! | `signals` | one | signals | a signal |
 //! | main | one | occurrences, one second at a time | any of the above |
 //!
-//! The tracker has a few epoll workers, which never block on a connection, one thread of `tiny_http`, and a caretaker.
+//! The tracker has a few epoll workers, which never block on a connection, as many `datagrams` threads for each UDP socket, one thread of
+//! `tiny_http`, and a caretaker.
 //!
 //! ## Glossary
 //! - **info-hash**: the SHA-1 of a torrent's `info` dictionary; names the swarm.
@@ -59,6 +60,7 @@
 //! | 9, 53 | magnet links, as text | [`proto::magnet`] |
 //! | 10 | extension handshake | [`proto::peer::extended`] |
 //! | 12 | tiers of trackers | [`core::announce`] |
+//! | 15, 41 | UDP trackers | [`proto::tracker::udp`], [`core::tracker::ConnectionIds`], [`net::datagrams`] |
 //! | 20 | peer ids | [`base::id`] |
 //! | 21 | upload only | [`proto::peer::extended`] |
 //! | 24, 31, 48 | external address, retry, scrape | [`proto::tracker`] |

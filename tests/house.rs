@@ -31,7 +31,7 @@ const PACKAGES: [(&str, &str); 10] = [
     ("serde_json", "base/json.rs"),
     ("sha1_smol", "base/sha1.rs"),
     ("signal_hook", "app/signals.rs"),
-    ("socket2", "net/tcp.rs"),
+    ("socket2", "net/sockets/"),
     ("tiny_http", "net/http_server.rs"),
     ("ureq", "net/http_client/"),
 ];

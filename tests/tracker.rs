@@ -15,28 +15,17 @@ use hivebt::base::json::{Value, json};
 use hivebt::proto::tracker::http::announce_url;
 use hivebt::proto::tracker::{AnnounceRequest, Event, ReplyError, Retry};
 use rustix::process::Signal;
-use support::announce::{Site, peer, write_list};
+use support::announce::{Site, at, peer, reason, write_list};
 use support::ours::{LIMIT, program};
 use support::process::{Ended, run};
 use support::tempdir::TempDir;
 
 const HASH: InfoHash = InfoHash([0xa1; 20]);
 
-fn at(text: &str) -> SocketAddr {
-    text.parse().unwrap()
-}
-
 fn tracker(options: &[&str]) -> Ended {
     let mut command = Command::new(program("tracker"));
     command.args(options);
     run("hivebt-tracker", command, LIMIT)
-}
-
-fn reason(outcome: Result<impl Sized, ReplyError>) -> String {
-    match outcome {
-        Err(ReplyError::Refused(refusal)) => refusal.reason,
-        _ => panic!("not refused"),
-    }
 }
 
 #[test]

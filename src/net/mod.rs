@@ -1,8 +1,11 @@
-//! Floor 3, pipes without opinions: listening, dialling, HTTP.
+//! Floor 3, pipes without opinions: listening, dialling, HTTP, datagrams.
 
+pub mod datagrams;
 pub mod gate;
 pub mod http_client;
 pub mod http_server;
 pub mod inbox;
 pub mod interfaces;
-pub mod tcp;
+mod sockets;
+
+pub use sockets::{tcp, udp};

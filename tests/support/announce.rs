@@ -139,6 +139,19 @@ pub fn peer(hash: InfoHash, n: u8, left: u64, event: Event) -> AnnounceRequest {
     }
 }
 
+/// An address and a port.
+pub fn at(text: &str) -> SocketAddr {
+    text.parse().expect("an address and a port")
+}
+
+/// Why an announce or a scrape was refused, as it has to be.
+pub fn reason(outcome: Result<impl Sized, ReplyError>) -> String {
+    match outcome {
+        Err(ReplyError::Refused(refusal)) => refusal.reason,
+        _ => panic!("not refused"),
+    }
+}
+
 /// Writes a list of info-hashes.
 pub fn write_list(path: &Path, hashes: &[InfoHash]) {
     let lines: Vec<_> = hashes.iter().map(|hash| format!("{hash}\n")).collect();

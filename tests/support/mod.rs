@@ -13,6 +13,7 @@
 
 pub mod announce;
 pub mod create;
+pub mod datagrams;
 pub mod foreign;
 pub mod golden;
 pub mod hosts;

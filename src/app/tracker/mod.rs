@@ -2,6 +2,8 @@
 
 mod carrier;
 mod catalog;
+mod datagrams;
+mod doors;
 mod options;
 mod pages;
 mod private;
@@ -9,8 +11,9 @@ mod service;
 mod source;
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -24,9 +27,9 @@ use crate::base::cidr::Cidr;
 use crate::core::tracker::Access;
 use crate::net::gate::{self, Gate};
 use crate::net::http_server::PageServer;
-use crate::net::tcp;
 use carrier::Carrier;
 pub use catalog::Published;
+use doors::{Carriers, Doors};
 use options::{Options, Voice};
 use private::{Doorman, Keys};
 use service::Service;
@@ -82,28 +85,30 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens and serves, on threads of its own.
+    /// Listens and serves HTTP, on threads of its own.
     ///
     /// # Errors
     /// If a list cannot be read or an address cannot be listened at.
     pub fn start(config: Config) -> Result<Self, Failure> {
-        Self::guarded(config, None)
+        let http = Carriers {
+            http: true,
+            udp: false,
+        };
+        let service = serve(&config, None)?;
+        let doors = Doors::open(&config, http)?;
+        Self::start_at(doors.http, config, service)
     }
 
-    /// The same, with somebody at the door.
-    fn guarded(config: Config, doorman: Option<Arc<dyn Doorman>>) -> Result<Self, Failure> {
-        let service = Arc::new(Service::new(&config, read_lists(&config)?, doorman));
-        let listeners = listen(&config)?;
+    /// Serves HTTP at `listeners`.
+    fn start_at(
+        listeners: Vec<TcpListener>,
+        config: Config,
+        service: Arc<Service>,
+    ) -> Result<Self, Failure> {
         let addresses = listeners
             .iter()
             .filter_map(|l| l.local_addr().ok())
             .collect();
-        let starting = |cause: io::Error| {
-            Failure::plain(
-                Exit::Failed,
-                format_args!("cannot start the tracker: {cause}"),
-            )
-        };
         let pages = {
             let service = Arc::clone(&service);
             PageServer::start(Box::new(move |wanted| pages::page(&service, wanted)))
@@ -167,6 +172,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failur
     let Some(Options {
         config,
         private,
+        carriers,
         voice,
     }) = options::read(arguments)?
     else {
@@ -186,10 +192,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failur
     let keys = private.keys.map(|path| Keys::open(path).map(Arc::new));
     let keys = keys.transpose()?;
     let doorman = keys.clone().map(|keys| keys as Arc<dyn Doorman>);
-    let server = Server::guarded(config, doorman)?;
+    let service = serve(&config, doorman)?;
+    let doors = Doors::open(&config, carriers)?;
+    let urls: Vec<String> = doors.urls().collect();
+    let server = Server::start_at(doors.http, config, service)?;
+    let datagrams = datagrams::start(&server.service, doors.udp).map_err(starting)?;
     if voice > Voice::Quiet {
-        for address in server.addresses() {
-            output::note(format_args!("listening on http://{address}/announce"));
+        for url in urls {
+            output::note(format_args!("listening on {url}"));
         }
     }
     loop {
@@ -209,6 +219,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failur
             Err(RecvTimeoutError::Timeout) => {}
         }
     }
+    drop(datagrams);
     server.stop();
     Ok(Exit::Done)
 }
@@ -239,28 +250,17 @@ fn look_after(service: &Arc<Service>, every: Duration) -> io::Result<mpsc::Sende
     Ok(alive)
 }
 
-fn listen(config: &Config) -> Result<Vec<TcpListener>, Failure> {
-    let named = |addr: SocketAddr| {
-        tcp::listen_public(addr)
-            .map_err(|cause| Failure::new(Exit::Network, "listen at", addr, cause))
-    };
-    if !config.listen.is_empty() {
-        return config.listen.iter().copied().map(named).collect();
-    }
-    let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, config.port));
-    match tcp::listen_public(both) {
-        Ok(listener) => Ok(vec![listener]),
-        // Another reason than that IPv6 is off would be the same for IPv4, and better told for the address that was meant.
-        Err(e)
-            if matches!(
-                e.kind(),
-                io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied
-            ) =>
-        {
-            Err(Failure::new(Exit::Network, "listen at", both, e))
-        }
-        Err(_) => named((Ipv4Addr::UNSPECIFIED, config.port).into()).map(|listener| vec![listener]),
-    }
+/// A tracker that knows what it may serve, but nobody yet.
+fn serve(config: &Config, doorman: Option<Arc<dyn Doorman>>) -> Result<Arc<Service>, Failure> {
+    let access = read_lists(config)?;
+    Ok(Arc::new(Service::new(config, access, doorman)))
+}
+
+fn starting(cause: impl Display) -> Failure {
+    Failure::plain(
+        Exit::Failed,
+        format_args!("cannot start the tracker: {cause}"),
+    )
 }
 
 fn read_lists(config: &Config) -> Result<Access, Failure> {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Config;
+use super::doors::Carriers;
 use crate::app::failure::Failure;
 use crate::app::{args, config, output};
 use crate::base::cidr::Cidr;
@@ -26,6 +27,7 @@ pub(super) enum Voice {
 pub(super) struct Options {
     pub(super) config: Config,
     pub(super) private: Private,
+    pub(super) carriers: Carriers,
     pub(super) voice: Voice,
 }
 
@@ -46,6 +48,7 @@ Usage: hivebt-tracker [OPTIONS]
 Where:
   -l, --listen ADDR:PORT  may be repeated; port 0 picks a free one
                           [default: [::]:8080 for IPv4 and IPv6, 0.0.0.0:8080 where IPv6 is off]
+      --no-udp, --no-http serves only the other; usually both, on the same port
       --trust-proxy CIDR  believes X-Forwarded-For and `ip=` that come from these addresses; may be repeated
 
 What peers are told:
@@ -85,6 +88,8 @@ struct Line {
     deny: Option<PathBuf>,
     config: Option<PathBuf>,
     private: Private,
+    no_udp: bool,
+    no_http: bool,
     voice: Option<Voice>,
 }
 
@@ -95,6 +100,11 @@ pub(super) fn read(
     let Some(line) = Line::read(lexopt::Parser::from_args(arguments))? else {
         return Ok(None);
     };
+    if line.no_udp && line.no_http {
+        return Err(Failure::usage(
+            "`--no-udp` and `--no-http` together leave nothing to serve",
+        ));
+    }
     let file = config::load(line.config.as_deref())?.tracker;
     let usual = Config::default();
     let cleanup = line.cleanup.or(file.cleanup_interval);
@@ -117,6 +127,10 @@ pub(super) fn read(
             closed: false,
         },
         private: line.private,
+        carriers: Carriers {
+            http: !line.no_http,
+            udp: !line.no_udp,
+        },
         voice: line.voice.unwrap_or(Voice::Normal),
     }))
 }
@@ -146,6 +160,8 @@ impl Line {
                 Long("allow") => line.allow = Some(parser.value()?.into()),
                 Long("deny") => line.deny = Some(parser.value()?.into()),
                 Long("keys") => line.private.keys = Some(parser.value()?.into()),
+                Long("no-udp") => line.no_udp = true,
+                Long("no-http") => line.no_http = true,
                 Long("config") => line.config = Some(parser.value()?.into()),
                 Short('q') | Long("quiet") => line.voice = Some(Voice::Quiet),
                 Short('v') | Long("verbose") => line.voice = Some(Voice::Verbose),
@@ -218,7 +234,7 @@ mod tests {
                 "{failure}"
             );
         }
-        for unknown in ["--no-udp", "--policy", "here", "--json"] {
+        for unknown in ["--no-tcp", "--policy", "here", "--json"] {
             assert!(read_line(&[unknown]).is_err(), "{unknown}");
         }
     }

@@ -196,7 +196,8 @@ impl Service {
             .check(hash)
     }
 
-    fn now(&self) -> Time {
+    /// The time since the start.
+    pub(super) fn now(&self) -> Time {
         Time::ZERO + self.started.elapsed()
     }
 

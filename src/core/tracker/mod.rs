@@ -8,6 +8,7 @@
 //! none the peer is refused. Swarms with seeders survive.
 
 mod access;
+mod connection;
 mod interval;
 mod record;
 mod select;
@@ -16,6 +17,7 @@ mod swarm;
 mod table;
 
 pub use access::{Access, BadList};
+pub use connection::ConnectionIds;
 pub use store::{Config, Shard, SwarmView, Totals};
 
 use crate::base::id::InfoHash;

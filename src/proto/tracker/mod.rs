@@ -1,6 +1,7 @@
 //! What is said between a peer and a tracker, whatever carries it (BEP 3, 7, 15, 23, 24, 31, 48). Shared by client and server.
 
 pub mod http;
+pub mod udp;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -12,6 +13,21 @@ pub const MAX_PEERS: usize = 10_000;
 
 /// Most info-hashes in one scrape; as many as fit a packet of BEP 15.
 pub const MAX_SCRAPE: usize = 74;
+
+/// What a peer sends as `left` while it does not know the size of the payload. Nobody lacks that much.
+const LEFT_UNKNOWN: u64 = i64::MAX.unsigned_abs();
+
+/// Most characters that are kept of a text from a tracker.
+const MAX_TEXT: usize = 500;
+
+/// Text from a tracker for people: no control characters, since it ends up on a terminal, and not too much of it.
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes)
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(MAX_TEXT)
+        .collect()
+}
 
 /// Why a peer announces itself (BEP 3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

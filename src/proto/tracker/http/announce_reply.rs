@@ -7,13 +7,10 @@ use std::str;
 use crate::base::bencode::{Dict, Document, Item, Limits};
 use crate::base::endpoint;
 use crate::base::id::PeerId;
-use crate::proto::tracker::{AnnounceReply, MAX_PEERS, Refusal, ReplyError, Retry};
+use crate::proto::tracker::{self, AnnounceReply, MAX_PEERS, Refusal, ReplyError, Retry};
 
 /// The interval, in seconds, where a tracker gives none.
 const INTERVAL: u32 = 1800;
-
-/// Most characters that are kept of a text from a tracker.
-const MAX_TEXT: usize = 500;
 
 /// Most bytes that are kept of a `tracker id`.
 const MAX_TRACKER_ID: usize = 256;
@@ -186,14 +183,8 @@ fn retry(item: Item<'_>) -> Retry {
     }
 }
 
-/// Text for people: no control characters, since it ends up on a terminal, and not too much of it.
 fn text(item: Item<'_>) -> String {
-    let bytes = item.bytes().unwrap_or_default();
-    String::from_utf8_lossy(bytes)
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(MAX_TEXT)
-        .collect()
+    tracker::text(item.bytes().unwrap_or_default())
 }
 
 fn address(bytes: &[u8]) -> Option<IpAddr> {
@@ -239,6 +230,7 @@ fn add(more: Vec<SocketAddr>, peers: &mut Vec<SocketAddr>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::tracker::MAX_TEXT;
 
     fn reply() -> AnnounceReply {
         AnnounceReply {

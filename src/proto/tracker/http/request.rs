@@ -7,10 +7,7 @@ use std::str;
 use super::query::{id, missing, number, parameters};
 use crate::base::id::{InfoHash, PeerId};
 use crate::proto::percent;
-use crate::proto::tracker::{AnnounceRequest, Event, Refusal};
-
-/// What a peer sends as `left` while it does not know the size of the payload. Nobody lacks that much.
-const LEFT_UNKNOWN: u64 = i64::MAX.unsigned_abs();
+use crate::proto::tracker::{AnnounceRequest, Event, LEFT_UNKNOWN, Refusal};
 
 /// Most bytes of a `trackerid` that are taken back.
 const MAX_TRACKER_ID: usize = 256;

@@ -1,0 +1,4 @@
+//! Sockets with the options that the standard library does not know.
+
+pub mod tcp;
+pub mod udp;
