@@ -435,7 +435,7 @@ fn show_prints_every_key_as_promised() {
         "tracker 1   udp://b.example:80\n",
         "tracker 2   http://c.example/announce\n",
         "created on  2009-02-13 23:31:30 UTC\n",
-        "         40000  file.bin  md5 d41d8cd98f00b204e9800998ecf8427e\n",
+        "  39.1 KiB  file.bin  md5 d41d8cd98f00b204e9800998ecf8427e\n",
     ] {
         assert!(text.contains(row), "{row}{text}");
     }

@@ -125,10 +125,8 @@ fn links_and_special_files_are_skipped_with_a_note() {
     assert_eq!(made.code, 0);
     assert_eq!(
         made.stderr,
-        "skipped `t/dangling`: it is a symbolic link\n\
-         skipped `t/link`: it is a symbolic link\n\
-         skipped `t/loop`: it is a symbolic link\n\
-         skipped `t/socket`: it is neither a file nor a folder\n"
+        "skipped 3 symbolic links (--follow-symlinks follows them): `t/dangling`, `t/link`, `t/loop`\n\
+         skipped 1 socket: `t/socket`\n"
     );
     assert_eq!(listed(dir.path(), "t.torrent"), ["file"]);
     let quiet = run(dir.path(), &["-f", "-q", "t"]);
@@ -149,9 +147,8 @@ fn links_are_followed_on_request_but_never_round_in_circles() {
         (made.code, made.stderr.as_str()),
         (
             0,
-            "skipped `t/dangling`: it leads nowhere\n\
-             skipped `t/other/inner/back`: it leads back to a folder that it lies in\n\
-             skipped `t/self`: it leads back to a folder that it lies in\n"
+            "skipped 2 symbolic links that lead in a circle: `t/other/inner/back`, `t/self`\n\
+             skipped 1 symbolic link that leads nowhere: `t/dangling`\n"
         )
     );
     assert_eq!(
@@ -237,7 +234,7 @@ fn patterns_choose_what_goes_in_and_exclude_wins() {
     assert_eq!(none.code, 1);
     assert_eq!(
         none.stderr,
-        "error: cannot make a torrent of `t`: --include and --exclude leave no files of it\n"
+        "error: cannot make a torrent of `t`: --include, --exclude, --skip-hidden and --skip-junk leave no files of it\n"
     );
     create(dir.path(), &["-f", "--exclude", "*", "t/a.bin"]);
 }
@@ -368,6 +365,7 @@ fn whole_data_verifies_wherever_it_is_pointed_at() {
     let whole = json!({
         "info_hash": run(dir.path(), &["show", "--json", "t.torrent"]).json()["info_hash"],
         "pieces": 25, "good": 25, "complete": true, "bad": [], "missing": [], "too_long": [],
+        "damaged": [], "respelt": [],
     });
     for data in ["t", ".", "t/", "./t/."] {
         let verified = run(dir.path(), &["verify", "--json", "t.torrent", data]);
@@ -412,7 +410,7 @@ fn a_changed_byte_is_found_in_its_piece_and_its_file() {
         verified.stdout,
         "t.torrent: not complete, 24 of 25 pieces are good\n"
     );
-    assert_eq!(verified.stderr, "bad: z.bin (pieces: 1)\n");
+    assert_eq!(verified.stderr, "bad: z.bin (lacks 1 of 13 pieces)\n");
     let verified = run(dir.path(), &["verify", "--json", "t.torrent", "t"]);
     assert_eq!((verified.code, &verified.json()["bad"]), (4, &json!([24])));
 }
@@ -436,7 +434,11 @@ fn missing_short_and_long_files_are_named() {
     let verified = run(dir.path(), &["verify", "t.torrent", "t"]);
     assert_eq!(
         verified.stderr,
-        "missing: deep/er/and/deeper/x\nmissing: one\ntoo long: empty\nbad: a (pieces: 1)\nbad: z.bin (pieces: 1)\n"
+        "missing: deep/er/and/deeper/x (lacks 9 of 9 pieces)\n\
+         missing: one (lacks 1 of 1 pieces)\n\
+         too long: empty (9 bytes instead of 0; lacks 0 of 0 pieces)\n\
+         too short: a (69999 bytes instead of 70000; lacks 1 of 5 pieces)\n\
+         unsure: z.bin (shares bad pieces with a file named above: 1 of 13 pieces)\n"
     );
 }
 

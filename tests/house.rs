@@ -23,7 +23,7 @@ const FLOORS: [(&str, &[&str]); 7] = [
 
 /// The one place (a file or a folder below `src`) that names each package; where two floors need it that may not know each other, one on each.
 /// `fastrand::Rng` is a word that callers hand down, as time is; it may stand anywhere.
-const PACKAGES: [(&str, &str); 10] = [
+const PACKAGES: [(&str, &str); 11] = [
     ("fastrand", ""),
     ("lexopt", "app/"),
     ("rustix", "disk/sys.rs"),
@@ -33,6 +33,7 @@ const PACKAGES: [(&str, &str); 10] = [
     ("signal_hook", "app/signals.rs"),
     ("socket2", "net/sockets/"),
     ("tiny_http", "net/http_server.rs"),
+    ("unicode_normalization", "app/create/spelling.rs"),
     ("ureq", "net/http_client/"),
 ];
 

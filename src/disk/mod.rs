@@ -15,6 +15,7 @@ pub mod files;
 mod handles;
 pub mod hash;
 pub mod hasher;
+pub mod junk;
 pub mod layout;
 pub mod lock;
 pub mod place;

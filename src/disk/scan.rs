@@ -3,16 +3,20 @@
 //! The order is frozen, because it is part of the info-hash: paths are compared component by component, and components byte by byte.
 //! So `a/z` comes before `a-b`, and `B` before `a`. Symbolic links are skipped unless they are to be followed; pipes, sockets and devices are
 //! skipped; folders without files leave no trace (BEP 3 has no word for them). The path that the operator named is followed in any case,
-//! and shared whatever the patterns say.
+//! and shared whatever the rules say.
+//!
+//! Of several rules each that takes something out wins: `exclude`, then `skip_junk` and `skip_hidden`, then what no torrent can
+//! hold; `include` chooses among what these leave. What is taken out is remembered with the first reason that holds.
 
 use std::fmt;
 use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::files::Stamp;
+use super::junk;
 use crate::base::glob::Glob;
 use crate::proto::metainfo::path;
 
@@ -53,7 +57,7 @@ pub struct Skipped {
 }
 
 /// Why something is not shared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Why {
     /// A symbolic link, and they are not followed.
     Link,
@@ -61,8 +65,30 @@ pub enum Why {
     Loop,
     /// A symbolic link to something that does not exist.
     Dangling,
-    /// A pipe, a socket or a device.
-    Special,
+    /// A named pipe.
+    Pipe,
+    /// A socket.
+    Socket,
+    /// A device.
+    Device,
+    /// The file that the torrent itself replaces.
+    Torrent,
+    /// Its name begins with a dot ([`Rules::skip_hidden`]).
+    Hidden,
+    /// [`junk::is_junk`] ([`Rules::skip_junk`]).
+    Junk,
+    /// A pattern of [`Rules::exclude`] matches it.
+    Excluded,
+    /// No pattern of [`Rules::include`] matches it.
+    NotIncluded,
+}
+
+impl Why {
+    /// Whether a pattern of the operator asked for exactly this.
+    #[must_use]
+    pub const fn is_chosen(self) -> bool {
+        matches!(self, Self::Excluded | Self::NotIncluded)
+    }
 }
 
 impl fmt::Display for Why {
@@ -71,7 +97,14 @@ impl fmt::Display for Why {
             Self::Link => "it is a symbolic link",
             Self::Loop => "it leads back to a folder that it lies in",
             Self::Dangling => "it leads nowhere",
-            Self::Special => "it is neither a file nor a folder",
+            Self::Pipe => "it is a named pipe",
+            Self::Socket => "it is a socket",
+            Self::Device => "it is a device",
+            Self::Torrent => "the torrent itself goes there",
+            Self::Hidden => "it is hidden (--skip-hidden)",
+            Self::Junk => "it is junk (--skip-junk)",
+            Self::Excluded => "it is excluded (--exclude)",
+            Self::NotIncluded => "it is not included (--include)",
         })
     }
 }
@@ -94,13 +127,39 @@ pub struct Rules {
     pub include: Vec<Glob>,
     /// Not what one of these matches, nor what lies in a folder that one of them matches; they win over `include`.
     pub exclude: Vec<Glob>,
+    /// Whether names that begin with a dot are left out.
+    pub skip_hidden: bool,
+    /// Whether [`junk`] is left out.
+    pub skip_junk: bool,
+    /// The file that the torrent will replace, as `(device, inode)`: what holds its own torrent could never be whole.
+    pub torrent: Option<(u64, u64)>,
 }
 
 impl Rules {
+    /// Whether there is anything here to choose by.
+    #[must_use]
+    pub fn choose(&self) -> bool {
+        !self.include.is_empty() || !self.exclude.is_empty() || self.skip_hidden || self.skip_junk
+    }
+
     fn exclude(&self, path: &[Vec<u8>], is_folder: bool) -> bool {
         self.exclude
             .iter()
             .any(|glob| glob.matches(path, is_folder))
+    }
+
+    /// What stands against a name, wherever it leads.
+    fn refuse(&self, path: &[Vec<u8>]) -> Option<Why> {
+        let name = path.last().map(Vec::as_slice).unwrap_or_default();
+        if self.exclude(path, false) {
+            Some(Why::Excluded)
+        } else if self.skip_junk && junk::is_junk(name) {
+            Some(Why::Junk)
+        } else if self.skip_hidden && name.starts_with(b".") {
+            Some(Why::Hidden)
+        } else {
+            None
+        }
     }
 
     fn include(&self, path: &[Vec<u8>], is_folder: bool) -> bool {
@@ -175,7 +234,8 @@ impl Walk<'_> {
             let path = entry.path();
             let mut components = folder.components.clone();
             components.push(path::raw(&entry.file_name()));
-            if self.rules.exclude(&components, false) {
+            if let Some(why) = self.rules.refuse(&components) {
+                self.skip(path, why);
                 continue;
             }
             let mut meta = entry.metadata().map_err(|error| failed(&path, error))?;
@@ -183,19 +243,24 @@ impl Walk<'_> {
                 match self.behind_link(&path)? {
                     Ok(target) => meta = target,
                     Err(why) => {
-                        self.skipped.push(Skipped { path, why });
+                        self.skip(path, why);
                         continue;
                     }
                 }
             }
             let is_folder = meta.is_dir();
             if is_folder && self.rules.exclude(&components, true) {
+                self.skip(path, Why::Excluded);
                 continue;
             }
             let included = folder.included || self.rules.include(&components, is_folder);
             self.take(path, components, &meta, Some(&folder.chain), included);
         }
         Ok(())
+    }
+
+    fn skip(&mut self, path: PathBuf, why: Why) {
+        self.skipped.push(Skipped { path, why });
     }
 
     fn behind_link(&self, path: &Path) -> Result<Result<Metadata, Why>, ScanError> {
@@ -219,24 +284,11 @@ impl Walk<'_> {
         above: Option<&Rc<Chain>>,
         included: bool,
     ) {
-        if !meta.is_dir() && !included {
-            return;
-        }
-        if meta.is_file() {
-            self.files.push(Found {
-                components,
-                path,
-                length: meta.len(),
-                stamp: Stamp::of(meta),
-            });
-        } else if meta.is_dir() {
+        let kind = meta.file_type();
+        if meta.is_dir() {
             let id = (meta.dev(), meta.ino());
             if lies_in(id, above) {
-                self.skipped.push(Skipped {
-                    path,
-                    why: Why::Loop,
-                });
-                return;
+                return self.skip(path, Why::Loop);
             }
             let chain = Rc::new(Chain {
                 id,
@@ -248,11 +300,23 @@ impl Walk<'_> {
                 chain,
                 included,
             });
-        } else {
-            self.skipped.push(Skipped {
+        } else if !included {
+            self.skip(path, Why::NotIncluded);
+        } else if above.is_some() && self.rules.torrent == Some((meta.dev(), meta.ino())) {
+            self.skip(path, Why::Torrent);
+        } else if meta.is_file() {
+            self.files.push(Found {
+                components,
                 path,
-                why: Why::Special,
+                length: meta.len(),
+                stamp: Stamp::of(meta),
             });
+        } else if kind.is_fifo() {
+            self.skip(path, Why::Pipe);
+        } else if kind.is_socket() {
+            self.skip(path, Why::Socket);
+        } else {
+            self.skip(path, Why::Device);
         }
     }
 }

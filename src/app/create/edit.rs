@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::options::{tier, web_seed};
+use super::options::{node, seconds, tier, web_seed};
 use super::run::{as_json, unwritable};
 use super::{help, options};
 use crate::app::failure::{Exit, Failure};
@@ -36,9 +36,7 @@ pub(super) fn run(parser: lexopt::Parser) -> Result<Exit, Failure> {
     let before = Metainfo::from_bytes(&bytes).map_err(invalid)?;
     let bytes = options.edit.apply(&bytes).map_err(invalid)?;
     let after = Metainfo::from_bytes(&bytes).map_err(invalid)?;
-    if after.private && after.announce.is_empty() {
-        return Err(options::private_alone());
-    }
+    refuse_new_contradictions(&before, &after)?;
     let target = options.output.as_deref().unwrap_or(file);
     let stdout = target == Path::new("-");
     if options.dry_run {
@@ -53,6 +51,19 @@ pub(super) fn run(parser: lexopt::Parser) -> Result<Exit, Failure> {
     }
     tell(&options, (!stdout).then_some(target), &before, &after);
     Ok(Exit::Done)
+}
+
+/// What a private torrent cannot have, unless it had it before: then it is not this edit that is to blame.
+fn refuse_new_contradictions(before: &Metainfo, after: &Metainfo) -> Result<(), Failure> {
+    let alone = |m: &Metainfo| m.private && m.announce.is_empty();
+    let asks_nobody = |m: &Metainfo| m.private && !m.nodes.is_empty();
+    if alone(after) && !alone(before) {
+        return Err(options::private_alone());
+    }
+    if asks_nobody(after) && (!asks_nobody(before) || before.nodes != after.nodes) {
+        return Err(options::private_nodes());
+    }
+    Ok(())
 }
 
 fn tell(options: &Options, target: Option<&Path>, before: &Metainfo, after: &Metainfo) {
@@ -85,10 +96,21 @@ fn read(mut parser: lexopt::Parser) -> Result<Option<Options>, Failure> {
                 urls.push(web_seed(parser.value()?)?);
             }
             Long("no-web-seed") => edit.web_seeds = Some(Vec::new()),
+            Long("node") => {
+                let nodes = edit.nodes.get_or_insert_default();
+                nodes.push(node(parser.value()?)?);
+            }
+            Long("no-node") => edit.nodes = Some(Vec::new()),
             Short('c') | Long("comment") => {
                 edit.comment = Some(Some(args::text("--comment", parser.value()?)?));
             }
             Long("no-comment") => edit.comment = Some(None),
+            Long("created-by") => {
+                edit.created_by = Some(Some(args::text("--created-by", parser.value()?)?));
+            }
+            Long("no-created-by") => edit.created_by = Some(None),
+            Long("date") => edit.creation_date = Some(Some(seconds("--date", parser.value()?)?)),
+            Long("no-date") => edit.creation_date = Some(None),
             Short('s') | Long("source") => {
                 edit.source = Some(Some(args::text("--source", parser.value()?)?));
             }

@@ -28,6 +28,8 @@ pub struct Recipe {
     pub announce: Vec<Vec<String>>,
     /// Web seeds.
     pub web_seeds: Vec<String>,
+    /// DHT nodes to begin at: host and port (BEP 5). There are none by default, of ours or of others.
+    pub nodes: Vec<(String, u16)>,
     /// Bytes; `None` for [`piece_length::automatic`].
     pub piece_length: Option<u32>,
     /// The payload's name, if not that of the path.
@@ -54,6 +56,7 @@ impl Default for Recipe {
         Self {
             announce: vec![vec![DEFAULT_ANNOUNCE.to_owned()]],
             web_seeds: Vec::new(),
+            nodes: Vec::new(),
             piece_length: None,
             name: None,
             private: false,
@@ -91,10 +94,12 @@ impl Plan {
         if scan.files.is_empty() {
             let nothing = if scan.single {
                 "it is neither a file nor a folder"
-            } else if recipe.rules.include.is_empty() && recipe.rules.exclude.is_empty() {
+            } else if recipe.rules.choose() {
+                "--include, --exclude, --skip-hidden and --skip-junk leave no files of it"
+            } else if scan.skipped.is_empty() {
                 "there are no files in it"
             } else {
-                "--include and --exclude leave no files of it"
+                "there are no files in it but what is skipped"
             };
             return Err(failed(path, nothing));
         }
@@ -173,6 +178,7 @@ impl Plan {
         })?;
         metainfo.announce.clone_from(&recipe.announce);
         metainfo.web_seeds.clone_from(&recipe.web_seeds);
+        metainfo.nodes.clone_from(&recipe.nodes);
         metainfo.comment.clone_from(&recipe.comment);
         metainfo.created_by.clone_from(&recipe.created_by);
         metainfo.creation_date = recipe.creation_date;

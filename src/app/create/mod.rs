@@ -8,9 +8,13 @@ pub mod make;
 mod options;
 pub mod piece_length;
 pub mod progress;
+mod report;
 mod run;
 mod show;
+mod skipped;
+mod spelling;
 mod target;
+mod tree;
 mod verify;
 
 use std::ffi::OsString;

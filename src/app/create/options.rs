@@ -1,6 +1,7 @@
 //! The command line of creation, and what the configuration adds to it.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,7 +13,7 @@ use crate::app::{args, config, output};
 use crate::base::glob::Glob;
 use crate::disk::scan::Rules;
 use crate::proto::config::{Creation, MAX_PIECE_LENGTH, MIN_PIECE_LENGTH};
-use crate::proto::url;
+use crate::proto::url::{self, UrlError};
 
 /// What to make, and how to tell.
 #[derive(Debug)]
@@ -24,6 +25,7 @@ pub(super) struct Options {
     pub(super) dry_run: bool,
     pub(super) json: bool,
     pub(super) quiet: bool,
+    pub(super) verbose: bool,
 }
 
 /// The command line alone; `None` where it says nothing.
@@ -33,6 +35,7 @@ struct Line {
     tiers: Vec<Vec<String>>,
     no_announce: bool,
     web_seeds: Vec<String>,
+    nodes: Vec<(String, u16)>,
     piece_length: Option<u32>,
     name: Option<OsString>,
     private: bool,
@@ -47,6 +50,7 @@ struct Line {
     threads: Option<usize>,
     json: bool,
     quiet: bool,
+    verbose: bool,
     config: Option<PathBuf>,
 }
 
@@ -68,6 +72,7 @@ impl Line {
                 Short('a') | Long("announce") => line.tiers.push(tier(parser.value()?)?),
                 Long("no-announce") => line.no_announce = true,
                 Short('w') | Long("web-seed") => line.web_seeds.push(web_seed(parser.value()?)?),
+                Long("node") => line.nodes.push(node(parser.value()?)?),
                 Short('l') | Long("piece-length") => {
                     line.piece_length = Some(piece_length(parser.value()?)?);
                 }
@@ -94,6 +99,8 @@ impl Line {
                     .exclude
                     .push(glob("--exclude", &parser.value()?)?),
                 Long("follow-symlinks") => line.rules.follow_symlinks = true,
+                Long("skip-hidden") => line.rules.skip_hidden = true,
+                Long("skip-junk") => line.rules.skip_junk = true,
                 Short('o') | Long("output") => {
                     line.target = Some(Target::from_option(parser.value()?));
                 }
@@ -104,6 +111,7 @@ impl Line {
                 }
                 Long("json") => line.json = true,
                 Short('q') | Long("quiet") => line.quiet = true,
+                Short('v') | Long("verbose") => line.verbose = true,
                 Long("config") => line.config = Some(parser.value()?.into()),
                 Short('h') | Long("help") => {
                     output::text(help::CREATE);
@@ -140,6 +148,11 @@ impl Line {
         if several && self.name.is_some() {
             return Err(Failure::usage("`--name` takes only one PATH"));
         }
+        if self.quiet && self.verbose {
+            return Err(Failure::usage(
+                "`--quiet` and `--verbose` exclude each other",
+            ));
+        }
         if self.json && target == Some(&Target::Stdout) {
             return Err(Failure::usage(
                 "`--json` and `--output -` both want standard output",
@@ -161,9 +174,13 @@ impl Line {
         if private && announce.is_empty() {
             return Err(private_alone());
         }
+        if private && !self.nodes.is_empty() {
+            return Err(private_nodes());
+        }
         let recipe = Recipe {
             announce,
             web_seeds: self.web_seeds,
+            nodes: self.nodes,
             piece_length: self.piece_length.or(config.piece_length),
             name: self.name,
             private,
@@ -185,6 +202,7 @@ impl Line {
             dry_run: self.dry_run,
             json: self.json,
             quiet: self.quiet,
+            verbose: self.verbose,
         })
     }
 }
@@ -192,6 +210,13 @@ impl Line {
 /// A private torrent without a tracker: nobody would ever find anybody.
 pub(super) fn private_alone() -> Failure {
     Failure::usage("`--private` needs a tracker: peers of a private torrent come from nowhere else")
+}
+
+/// DHT nodes in a private torrent: nobody would ever ask them.
+pub(super) fn private_nodes() -> Failure {
+    Failure::usage(
+        "`--private` and `--node` exclude each other: peers of a private torrent never ask the DHT (BEP 27)",
+    )
 }
 
 pub(super) fn tier(value: OsString) -> Result<Vec<String>, Failure> {
@@ -215,6 +240,28 @@ pub(super) fn web_seed(value: OsString) -> Result<String, Failure> {
     }
 }
 
+/// A DHT node, `HOST:PORT`; an IPv6 address stands in brackets.
+pub(super) fn node(value: OsString) -> Result<(String, u16), Failure> {
+    let text = args::text("--node", value)?;
+    let bad = |cause: &dyn Display| {
+        Failure::usage(format_args!(
+            "`--node` does not take `{text}`: {cause}; it takes HOST:PORT"
+        ))
+    };
+    if text.contains(['/', '?', '#', '@']) {
+        return Err(bad(&"it is no host with a port"));
+    }
+    if !text.starts_with('[') && text.matches(':').count() > 1 {
+        return Err(bad(&"an IPv6 address stands in brackets"));
+    }
+    // What stands between `udp://` and the path of a tracker's URL is the same thing.
+    match url::tracker(&format!("udp://{text}")) {
+        Ok(target) => Ok((target.host, target.port)),
+        Err(UrlError::NoPort) => Err(bad(&"the port is missing")),
+        Err(error) => Err(bad(&error)),
+    }
+}
+
 fn glob(option: &str, value: &OsStr) -> Result<Glob, Failure> {
     Glob::parse(value.as_encoded_bytes()).map_err(|error| {
         let value = value.to_string_lossy();
@@ -231,7 +278,7 @@ fn piece_length(value: OsString) -> Result<u32, Failure> {
         .ok_or_else(|| args::bad_value("--piece-length", shown, takes))
 }
 
-fn seconds(option: &str, value: OsString) -> Result<i64, Failure> {
+pub(super) fn seconds(option: &str, value: OsString) -> Result<i64, Failure> {
     const TAKES: &str = "seconds since 1970, a whole number";
     let secs: i64 = args::parsed(option, value, TAKES)?;
     if secs >= 0 {

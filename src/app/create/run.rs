@@ -1,16 +1,20 @@
 //! Creation: each path becomes a torrent, or a failure of its own.
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use super::make::Plan;
 use super::options::{self, Options};
-use super::{each, lossy, progress, shown_os};
+use super::{each, lossy, progress, shown_os, skipped};
 use crate::app::failure::{Exit, Failure};
 use crate::app::output;
 use crate::base::json::{Value, json};
 use crate::disk::hash::Watch;
 use crate::disk::publish;
+use crate::disk::scan::Skipped;
 use crate::proto::magnet::Magnet;
 use crate::proto::metainfo::Metainfo;
 
@@ -18,27 +22,38 @@ pub(super) fn run(parser: lexopt::Parser) -> Result<Exit, Failure> {
     let Some(options) = options::read(parser)? else {
         return Ok(Exit::Done);
     };
+    let mut taken = BTreeMap::new();
     each(&options.paths, |path| {
-        one(path, &options).map(|()| Exit::Done)
+        one(path, &options, &mut taken).map(|()| Exit::Done)
     })
 }
 
-fn one(path: &Path, options: &Options) -> Result<(), Failure> {
+/// `taken`: the files that torrents of this run go to, each with its payload.
+fn one(
+    path: &Path,
+    options: &Options,
+    taken: &mut BTreeMap<PathBuf, PathBuf>,
+) -> Result<(), Failure> {
     let target = options.target.file_for(path)?;
+    let mut recipe = options.recipe.clone();
     if let Some(target) = &target {
+        if let Some(other) = taken.insert(target.clone(), path.to_owned()) {
+            let cause = format!("the torrent of `{}` goes there", shown_os(&other));
+            return Err(Failure::new(Exit::Usage, "write", target.display(), cause));
+        }
         guard(target, options)?;
-    }
-    let plan = Plan::new(path, &options.recipe)?;
-    if !options.quiet {
-        for skipped in &plan.skipped {
-            let path = shown_os(&skipped.path);
-            output::note(format_args!("skipped `{path}`: {}", skipped.why));
+        recipe.rules.torrent = identity(target);
+        if identity(path).is_some_and(|payload| recipe.rules.torrent == Some(payload)) {
+            let cause = "it is the payload itself";
+            return Err(Failure::new(Exit::Usage, "write", target.display(), cause));
         }
     }
+    let plan = Plan::new(path, &recipe)?;
+    tell_skipped(&plan.skipped, options);
     let watch = Watch::default();
     let (name, total) = (plan.shown_name(), plan.total());
     let metainfo = progress::during(&name, total, &watch, options.quiet, || {
-        plan.hash(&options.recipe, &watch)
+        plan.hash(&recipe, &watch)
     })?;
     match target {
         None if options.dry_run => Ok(()),
@@ -57,6 +72,20 @@ fn one(path: &Path, options: &Options) -> Result<(), Failure> {
             Ok(())
         }
     }
+}
+
+fn tell_skipped(all: &[Skipped], options: &Options) {
+    if options.verbose || (options.dry_run && !options.quiet) {
+        skipped::each(all).for_each(output::note);
+    } else if !options.quiet {
+        skipped::summary(all).for_each(output::note);
+    }
+}
+
+/// Which file lies at `path`, if any.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let meta = fs::metadata(path).ok()?;
+    Some((meta.dev(), meta.ino()))
 }
 
 /// Before hashing, so that nobody waits for a refusal.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::date::Utc;
-use super::{each, help, listed_path, lossy, simple};
+use super::{each, help, listed_path, lossy, simple, tree};
 use crate::app::failure::{Exit, Failure};
 use crate::app::{human, output, torrent_file};
 use crate::base::json::{Value, json};
@@ -67,7 +67,7 @@ fn as_json(metainfo: &Metainfo) -> Value {
 fn as_text(metainfo: &Metainfo) -> String {
     let geometry = metainfo.geometry;
     let mut sheet = Sheet(String::new());
-    sheet.row("name", &metainfo.shown_name());
+    sheet.row("name", &tree::named(&metainfo.name));
     sheet.row("info-hash", &metainfo.info_hash.to_string());
     let (total, files) = (geometry.total(), metainfo.files.iter().filter(|f| !f.pad));
     let files = files.count();
@@ -86,7 +86,12 @@ fn as_text(metainfo: &Metainfo) -> String {
         sheet.row("web seed", &clean(url));
     }
     for (host, port) in &metainfo.nodes {
-        sheet.row("DHT node", &clean(&format!("{host}:{port}")));
+        let node = if host.contains(':') {
+            format!("[{host}]:{port}")
+        } else {
+            format!("{host}:{port}")
+        };
+        sheet.row("DHT node", &clean(&node));
     }
     sheet.optional("comment", metainfo.comment.as_deref());
     sheet.optional("created by", metainfo.created_by.as_deref());
@@ -96,18 +101,14 @@ fn as_text(metainfo: &Metainfo) -> String {
     for link in &metainfo.links {
         sheet.row("link", &format!("{} (never made)", shown_path(link)));
     }
-    sheet.0.push_str("files\n");
-    for (n, file) in metainfo.files.iter().enumerate() {
-        let path = shown_path(&listed_path(metainfo, n));
-        let pad = if file.pad {
-            "  (padding, never on disk)"
-        } else {
-            ""
-        };
-        let sum = file.md5sum.as_ref().map(|sum| format!("  md5 {sum}"));
-        let sum = sum.unwrap_or_default();
-        let _ = writeln!(sheet.0, "{:>14}  {path}{sum}{pad}", file.length);
+    let padding = metainfo.files.iter().filter(|file| file.pad);
+    let (pads, zeros) = padding.fold((0, 0), |(n, sum), file| (n + 1, sum + file.length));
+    if pads > 0 {
+        let zeros = human::bytes(zeros);
+        sheet.row("padding", &format!("{zeros}, never on disk"));
     }
+    sheet.0.push_str("files\n");
+    sheet.0.push_str(&tree::draw(metainfo));
     sheet.0
 }
 

@@ -13,6 +13,8 @@ pub struct Edit {
     pub announce: Option<Vec<Vec<String>>>,
     /// Web seeds.
     pub web_seeds: Option<Vec<String>>,
+    /// DHT nodes: host and port (BEP 5).
+    pub nodes: Option<Vec<(String, u16)>>,
     /// Free text.
     pub comment: Option<Option<String>>,
     /// The program that made the torrent.
@@ -43,6 +45,9 @@ impl Edit {
         }
         if let Some(urls) = &self.web_seeds {
             set(&mut entries, b"url-list", write::url_list(urls));
+        }
+        if let Some(nodes) = &self.nodes {
+            set(&mut entries, b"nodes", write::nodes(nodes));
         }
         if let Some(comment) = &self.comment {
             set(

@@ -96,13 +96,20 @@ pub fn safe_path(components: &[Vec<u8>]) -> Result<PathBuf, Unsafe> {
     Ok(OsString::from_vec(joined).into())
 }
 
-/// A name as people see it: bytes that are no UTF-8, and control characters (which a terminal would obey), become `U+FFFD`.
+/// A name as people see it: bytes that are no UTF-8, and characters that a terminal would obey instead of showing them, become `U+FFFD`.
 #[must_use]
 pub fn shown(name: &[u8]) -> String {
     let text = String::from_utf8_lossy(name);
     text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .map(|c| if steers(c) { '\u{fffd}' } else { c })
         .collect()
+}
+
+/// Control characters, line and paragraph separators, and the marks that turn the direction of what follows: with those `txt.exe` can look
+/// like `exe.txt`.
+fn steers(c: char) -> bool {
+    let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || turns
 }
 
 /// A path from raw components as people see it.
@@ -180,6 +187,10 @@ mod tests {
         assert_eq!(
             shown(b"a\x1b[2J\xff\xc2\x85z"),
             "a\u{fffd}[2J\u{fffd}\u{fffd}z"
+        );
+        assert_eq!(
+            shown("\u{202e}txt\u{2069}.exe\u{2028}é日".as_bytes()),
+            "\u{fffd}txt\u{fffd}.exe\u{fffd}é日"
         );
     }
 }

@@ -108,7 +108,8 @@ pub(super) fn url_list(urls: &[String]) -> Option<Value<'_>> {
     }
 }
 
-fn nodes(nodes: &[(String, u16)]) -> Option<Value<'_>> {
+/// `nodes` (BEP 5): a list of hosts, each with its port.
+pub(super) fn nodes(nodes: &[(String, u16)]) -> Option<Value<'_>> {
     let node = |(host, port): &'_ (String, u16)| {
         Value::List(vec![host.clone().into(), Value::Int(i64::from(*port))])
     };
