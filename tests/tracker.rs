@@ -263,6 +263,43 @@ fn an_address_that_a_peer_names_counts_only_if_it_is_trusted() {
 }
 
 #[test]
+fn a_peer_behind_a_mapped_address_is_told_of_at_the_other_one() {
+    let options = [
+        "--map",
+        "127.0.0.2=192.0.2.7",
+        "--map",
+        "127.0.1.0/24=[2001:db8::7]",
+    ];
+    let site = Site::start(&options);
+    for (n, ip) in [(1, "127.0.0.2"), (2, "127.0.1.9"), (3, "127.0.0.3")] {
+        site.announce(ip, &peer(HASH, n, 9, Event::Started))
+            .unwrap();
+    }
+    let told = |ip| {
+        let asker = peer(HASH, 9, 0, Event::Started);
+        let peers = site.announce(ip, &asker).unwrap().peers;
+        peers.into_iter().collect::<BTreeSet<_>>()
+    };
+    let mapped = [at("192.0.2.7:7001"), at("[2001:db8::7]:7002")];
+    let all = BTreeSet::from([mapped[0], mapped[1], at("127.0.0.3:7003")]);
+    assert_eq!(told("127.0.0.4"), all);
+    // One that is mapped itself is elsewhere, where loopback means another host.
+    assert_eq!(told("127.0.0.2"), BTreeSet::from(mapped));
+}
+
+#[test]
+fn one_address_has_so_many_peers_and_others_are_not_held_up() {
+    let site = Site::start(&["--max-per-address", "3"]);
+    let ask = |ip, n| site.announce(ip, &peer(HASH, n, 9, Event::Started));
+    for n in 0..3 {
+        ask("127.0.0.2", n).unwrap();
+    }
+    assert!(reason(ask("127.0.0.2", 3)).contains("too many peers"));
+    ask("127.0.0.2", 2).unwrap();
+    ask("127.0.0.3", 3).unwrap();
+}
+
+#[test]
 fn a_connection_is_kept_and_requests_may_come_ahead() {
     let site = Site::start(&[]);
     let mut stream = site.connect("127.0.0.1");
@@ -476,7 +513,22 @@ fn mistakes_of_the_operator_are_told_with_the_right_code() {
             2,
             vec!["`--interval`", "seconds from 1"],
         ),
-        (vec!["--policy", "random"], 2, vec!["--policy"]),
+        (vec!["--policy", "best"], 2, vec!["random, near or stage"]),
+        (
+            vec!["--zones", bad.as_str()],
+            2,
+            vec!["--zones", "--policy near"],
+        ),
+        (
+            vec!["--policy", "near", "--zones", bad.as_str()],
+            3,
+            vec![bad.as_str(), "line 2", "not a block"],
+        ),
+        (
+            vec!["--map", "127.0.0.1=no.such.host.invalid"],
+            7,
+            vec!["cannot find the address of `no.such.host.invalid`"],
+        ),
         (vec!["stray"], 2, vec!["stray"]),
         (
             vec!["--allow", bad.as_str()],
@@ -530,6 +582,13 @@ fn help_and_version_are_printed_and_nothing_else_happens() {
         "--allow",
         "--deny",
         "--trust-proxy",
+        "--map",
+        "--policy",
+        "--zones",
+        "--seeders-past",
+        "--max-rate",
+        "--max-memory",
+        "--max-per-address",
     ] {
         assert!(help.stdout.contains(option), "{option}");
     }

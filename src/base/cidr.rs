@@ -42,6 +42,29 @@ impl Cidr {
     }
 }
 
+impl Cidr {
+    /// Whether it is a block of IPv6 addresses.
+    #[must_use]
+    pub const fn is_v6(&self) -> bool {
+        self.ip.is_ipv6()
+    }
+
+    /// Its first and its last address as numbers.
+    #[must_use]
+    pub const fn range(&self) -> (u128, u128) {
+        let (number, width) = match self.ip {
+            IpAddr::V4(ip) => (ip.to_bits() as u128, 32),
+            IpAddr::V6(ip) => (ip.to_bits(), 128),
+        };
+        // Of the bits after those that all have in common.
+        let rest = match 1_u128.checked_shl(width - self.bits as u32) {
+            Some(size) => size - 1,
+            None => u128::MAX,
+        };
+        (number & !rest, number | rest)
+    }
+}
+
 impl FromStr for Cidr {
     type Err = BadCidr;
 
@@ -90,6 +113,22 @@ mod tests {
             );
             assert_eq!(cidr.to_string().parse(), Ok(cidr));
         }
+    }
+
+    #[test]
+    fn a_block_reaches_from_its_first_address_to_its_last() {
+        for (block, first, last) in [
+            ("10.1.2.3/8", "10.0.0.0", "10.255.255.255"),
+            ("10.1.2.3", "10.1.2.3", "10.1.2.3"),
+            ("1.2.3.4/0", "0.0.0.0", "255.255.255.255"),
+        ] {
+            let number =
+                |text: &str| u128::from(text.parse::<std::net::Ipv4Addr>().unwrap().to_bits());
+            let cidr: Cidr = block.parse().unwrap();
+            assert_eq!(cidr.range(), (number(first), number(last)), "{block}");
+        }
+        assert_eq!("::/0".parse::<Cidr>().unwrap().range(), (0, u128::MAX));
+        assert_eq!("::8/127".parse::<Cidr>().unwrap().range(), (8, 9));
     }
 
     #[test]

@@ -127,6 +127,7 @@ fn publish<'a>(torrents: impl Iterator<Item = &'a Metainfo>) -> Vec<Published> {
         };
         published.push(Published {
             file_name: format!("{unique}.torrent"),
+            length: metainfo.geometry.total(),
             name,
             info_hash: metainfo.info_hash,
             bytes: metainfo.to_bytes(),

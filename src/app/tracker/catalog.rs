@@ -18,6 +18,8 @@ pub struct Published {
     pub name: String,
     /// The swarm.
     pub info_hash: InfoHash,
+    /// Bytes of the payload.
+    pub length: u64,
     /// The file.
     pub bytes: Vec<u8>,
 }
@@ -83,6 +85,7 @@ mod tests {
             file_name: "große Daten.torrent".into(),
             name: "große Daten".into(),
             info_hash: InfoHash([1; 20]),
+            length: 7,
             bytes: b"de".to_vec(),
         };
         let path = torrent.url_path();

@@ -4,6 +4,7 @@ mod carrier;
 mod catalog;
 mod datagrams;
 mod doors;
+mod mapping;
 mod options;
 mod pages;
 mod private;
@@ -24,12 +25,13 @@ use super::failure::{Exit, Failure};
 use super::output;
 use super::signals::{self, Signal};
 use crate::base::cidr::Cidr;
-use crate::core::tracker::Access;
+use crate::core::tracker::{Access, Limits, Policy, Zones};
 use crate::net::gate::{self, Gate};
 use crate::net::http_server::PageServer;
 use carrier::Carrier;
 pub use catalog::Published;
 use doors::{Carriers, Doors};
+pub use mapping::Mapping;
 use options::{Options, Voice};
 use private::{Doorman, Keys};
 use service::Service;
@@ -53,6 +55,16 @@ pub struct Config {
     pub deny: Option<PathBuf>,
     /// Who may say where a request really comes from.
     pub trust: Vec<Cidr>,
+    /// Peers that others reach elsewhere than where the tracker sees them; the first that fits counts.
+    pub map: Vec<Mapping>,
+    /// Whom an asker is told about.
+    pub policy: Policy,
+    /// A file of zones, for [`Policy::Near`].
+    pub zones: Option<PathBuf>,
+    /// From how much progress on, in percent, [`Policy::Stage`] tells of seeders first.
+    pub finish: u8,
+    /// What strangers may make the tracker do.
+    pub limits: Limits,
     /// Serves nothing but the torrents that it hands out, see [`Server::publish`].
     pub closed: bool,
 }
@@ -68,6 +80,11 @@ impl Default for Config {
             allow: None,
             deny: None,
             trust: Vec::new(),
+            map: Vec::new(),
+            policy: Policy::Random,
+            zones: None,
+            finish: 80,
+            limits: Limits::default(),
             closed: false,
         }
     }
@@ -151,7 +168,9 @@ impl Server {
     /// # Errors
     /// If one cannot be read; the old ones then stay.
     pub fn reload(&self) -> Result<(), Failure> {
-        self.service.set_access(read_lists(&self.config)?);
+        let (lists, zones) = (read_lists(&self.config)?, read_zones(&self.config)?);
+        self.service.set_access(lists);
+        self.service.set_zones(zones);
         Ok(())
     }
 
@@ -253,7 +272,9 @@ fn look_after(service: &Arc<Service>, every: Duration) -> io::Result<mpsc::Sende
 /// A tracker that knows what it may serve, but nobody yet.
 fn serve(config: &Config, doorman: Option<Arc<dyn Doorman>>) -> Result<Arc<Service>, Failure> {
     let access = read_lists(config)?;
-    Ok(Arc::new(Service::new(config, access, doorman)))
+    let service = Service::new(config, access, doorman);
+    service.set_zones(read_zones(config)?);
+    Ok(Arc::new(service))
 }
 
 fn starting(cause: impl Display) -> Failure {
@@ -274,6 +295,14 @@ fn read_lists(config: &Config) -> Result<Access, Failure> {
         let path = path.as_deref().unwrap_or(Path::new("")).display();
         Failure::new(Exit::Input, "read the list", path, bad)
     })
+}
+
+fn read_zones(config: &Config) -> Result<Zones, Failure> {
+    let Some(path) = &config.zones else {
+        return Ok(Zones::default());
+    };
+    Zones::read(&read_list(path)?)
+        .map_err(|bad| Failure::new(Exit::Input, "read the zones", path.display(), bad))
 }
 
 fn read_list(path: &Path) -> Result<String, Failure> {

@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Config;
 use super::doors::Carriers;
+use super::{Config, Mapping};
 use crate::app::failure::Failure;
 use crate::app::{args, config, output};
 use crate::base::cidr::Cidr;
+use crate::core::tracker::{Limits, Policy};
 
 /// How much is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,10 +52,19 @@ Where:
       --no-udp, --no-http serves only the other; usually both, on the same port
       --trust-proxy CIDR  believes X-Forwarded-For and `ip=` that come from these addresses; may be repeated
 
+      --map CIDR=HOST     tells others of peers seen at such an address that they are at HOST (behind NAT or a
+                          container bridge); a name is resolved at the start; may be repeated
+
 What peers are told:
       --interval SECS     longest time between two announces of a peer; small swarms are told
                           5 to 15 s instead, larger ones a second for every 4 peers [default: 300]
       --max-peers N       peers in one reply at most [default: 50]
+      --max-rate N        announces a second that peers are told to stay below, all together; they wait
+                          for longer if there are too many [default: 5000]
+      --policy WHICH      random: anybody [default]; near: those of the asker's subnet first, then of its
+                          zone, a quarter from elsewhere; stage: those of similar progress, a quarter others
+      --zones FILE        for `near`: lines `CIDR ZONE`, `#` begins a comment; read again on SIGHUP
+      --seeders-past N    for `stage`: whoever has more than N percent is told of seeders first [default: 80]
 
 Which torrents:
       --allow FILE        serves only these info-hashes, one a line
@@ -65,6 +75,9 @@ Private:
                           `KEY USER [disabled]`, `#` begins a comment; read again on SIGHUP
 
 How:
+      --max-memory SIZE   memory for torrents and peers; whoever crowds others out has to go first, then
+                          torrents without seeders [default: 256M]
+      --max-per-address N peers of one address, or of one /64 of IPv6 [default: 20000]
       --cleanup SECS      how often memory of silent peers is given back at least; they are never
                           handed out for longer than twice the interval and a little [default: 3600]
       --config FILE       [default: bt_config.json in the working directory, if it is there]
@@ -83,6 +96,13 @@ struct Line {
     trust: Vec<Cidr>,
     interval: Option<u32>,
     max_peers: Option<u32>,
+    map: Vec<Mapping>,
+    policy: Option<Policy>,
+    zones: Option<PathBuf>,
+    finish: Option<u32>,
+    max_rate: Option<u32>,
+    max_memory: Option<u64>,
+    per_address: Option<u32>,
     cleanup: Option<u32>,
     allow: Option<PathBuf>,
     deny: Option<PathBuf>,
@@ -108,6 +128,17 @@ pub(super) fn read(
     let file = config::load(line.config.as_deref())?.tracker;
     let usual = Config::default();
     let cleanup = line.cleanup.or(file.cleanup_interval);
+    let policy = line.policy.unwrap_or(usual.policy);
+    if line.zones.is_some() && policy != Policy::Near {
+        let message = "`--zones` is of no use without `--policy near`";
+        return Err(Failure::usage(message));
+    }
+    let memory = line.max_memory.and_then(|n| usize::try_from(n).ok());
+    let limits = Limits {
+        memory: memory.unwrap_or(usual.limits.memory),
+        per_source: line.per_address.unwrap_or(usual.limits.per_source),
+        rate: line.max_rate.unwrap_or(usual.limits.rate),
+    };
     Ok(Some(Options {
         config: Config {
             listen: line.listen,
@@ -124,6 +155,13 @@ pub(super) fn read(
             allow: line.allow,
             deny: line.deny,
             trust: line.trust,
+            map: line.map,
+            policy,
+            zones: line.zones,
+            finish: line
+                .finish
+                .map_or(usual.finish, |n| u8::try_from(n).unwrap_or(100)),
+            limits,
             closed: false,
         },
         private: line.private,
@@ -156,6 +194,37 @@ impl Line {
                 Long("max-peers") => {
                     line.max_peers =
                         Some(within("--max-peers", parser.value()?, 10_000, "a number")?);
+                }
+                Long("map") => {
+                    let text = args::text("--map", parser.value()?)?;
+                    line.map.push(Mapping::read(&text)?);
+                }
+                Long("policy") => {
+                    let takes = "random, near or stage";
+                    line.policy = Some(args::parsed("--policy", parser.value()?, takes)?);
+                }
+                Long("zones") => line.zones = Some(parser.value()?.into()),
+                Long("seeders-past") => {
+                    line.finish = Some(within("--seeders-past", parser.value()?, 100, "percent")?);
+                }
+                Long("max-rate") => {
+                    line.max_rate = Some(within(
+                        "--max-rate",
+                        parser.value()?,
+                        1_000_000,
+                        "announces a second",
+                    )?);
+                }
+                Long("max-memory") => {
+                    line.max_memory = Some(args::size("--max-memory", parser.value()?)?);
+                }
+                Long("max-per-address") => {
+                    line.per_address = Some(within(
+                        "--max-per-address",
+                        parser.value()?,
+                        u32::MAX,
+                        "a number",
+                    )?);
                 }
                 Long("allow") => line.allow = Some(parser.value()?.into()),
                 Long("deny") => line.deny = Some(parser.value()?.into()),
@@ -208,6 +277,14 @@ mod tests {
             "60",
             "--trust-proxy",
             "10.0.0.0/8",
+            "--map=172.17.0.1=192.0.2.7",
+            "--map",
+            "fd00::/8=192.0.2.7",
+            "--policy=stage",
+            "--seeders-past=90",
+            "--max-memory=1G",
+            "--max-per-address=7",
+            "--max-rate=100",
             "-v",
         ]);
         let line = line.unwrap().unwrap();
@@ -216,6 +293,16 @@ mod tests {
             (2, Some(60), 1)
         );
         assert_eq!(line.voice, Some(Voice::Verbose));
+        assert_eq!((line.map.len(), line.policy), (2, Some(Policy::Stage)));
+        assert_eq!(
+            (
+                line.finish,
+                line.max_memory,
+                line.per_address,
+                line.max_rate
+            ),
+            (Some(90), Some(1 << 30), Some(7), Some(100))
+        );
     }
 
     #[test]
@@ -227,6 +314,12 @@ mod tests {
             ["--cleanup", "-1"],
             ["--max-peers", "many"],
             ["--trust-proxy", "proxy"],
+            ["--map", "172.17.0.1"],
+            ["--policy", "best"],
+            ["--seeders-past", "101"],
+            ["--max-rate", "0"],
+            ["--max-memory", "much"],
+            ["--max-per-address", "0"],
         ] {
             let failure = read_line(&words).err().unwrap().to_string();
             assert!(
@@ -234,7 +327,7 @@ mod tests {
                 "{failure}"
             );
         }
-        for unknown in ["--no-tcp", "--policy", "here", "--json"] {
+        for unknown in ["--no-tcp", "here", "--json"] {
             assert!(read_line(&[unknown]).is_err(), "{unknown}");
         }
     }

@@ -1,5 +1,6 @@
 //! The tracker behind whatever carries requests to it: shards behind locks, lists, counters.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use super::Config;
 use super::catalog::{Catalog, Published};
+use super::mapping::{self, Mapping};
 use super::private::Doorman;
 use crate::base::cidr::Cidr;
 use crate::base::id::InfoHash;
 use crate::base::time::Time;
-use crate::core::tracker::{self, Access, Shard, SwarmView, Totals, shard_of};
+use crate::core::tracker::{self, Access, Commons, Shard, SwarmView, Totals, Zones, shard_of};
 use crate::proto::tracker::{AnnounceReply, AnnounceRequest, Refusal, SwarmStats};
 
 /// Shards. Far more than processors, so that two of them rarely want the same one.
@@ -29,6 +31,7 @@ pub(super) struct Service {
     access: RwLock<Access>,
     doorman: Option<Arc<dyn Doorman>>,
     trust: Vec<Cidr>,
+    map: Vec<Mapping>,
     catalog: RwLock<Catalog>,
     started: Instant,
     cleaned: Mutex<Instant>,
@@ -59,20 +62,23 @@ impl Service {
         let shard = tracker::Config {
             interval: config.interval,
             max_peers: config.max_peers,
+            policy: config.policy,
+            finish: config.finish,
             ..tracker::Config::default()
         };
-        let shard = shard.divided(SHARDS);
         // The standard library seeds its hashers from the system's random numbers.
         let secret = || RandomState::new().hash_one(0);
+        let commons = Arc::new(Commons::new(config.limits, secret()));
         let started = Instant::now();
         Self {
             shards: (0..SHARDS)
-                .map(|_| Mutex::new(Shard::new(shard, secret())))
+                .map(|_| Mutex::new(Shard::new(shard, Arc::clone(&commons), secret())))
                 .collect(),
             secret: secret(),
             access: RwLock::new(access),
             doorman,
             trust: config.trust.clone(),
+            map: config.map.clone(),
             catalog: RwLock::default(),
             started,
             cleaned: Mutex::new(started),
@@ -92,7 +98,7 @@ impl Service {
         count(&self.counters.announces);
         self.admit(key)?;
         self.check(request.info_hash)?;
-        let now = self.now();
+        let (now, ip) = (self.now(), mapping::apply(&self.map, ip));
         self.with(request.info_hash, |shard| {
             shard.announce(now, ip, request, rng, reply)
         })
@@ -128,14 +134,25 @@ impl Service {
         *self.access.write().unwrap_or_else(PoisonError::into_inner) = access;
     }
 
+    /// Replaces the zones.
+    pub(super) fn set_zones(&self, zones: Zones) {
+        let (now, zones) = (self.now(), Arc::new(zones));
+        self.each(|shard| shard.set_zones(now, Arc::clone(&zones)));
+    }
+
     /// The torrents to hand out.
     pub(super) fn catalog(&self) -> RwLockReadGuard<'_, Catalog> {
         self.catalog.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Replaces the torrents to hand out.
+    /// Replaces the torrents to hand out. What their payloads weigh lets progress be told in percent.
     pub(super) fn set_catalog(&self, torrents: Vec<Published>) {
+        let sizes = torrents
+            .iter()
+            .map(|torrent| (torrent.info_hash, torrent.length));
+        let sizes = Arc::new(sizes.collect::<HashMap<_, _>>());
         *self.catalog.write().unwrap_or_else(PoisonError::into_inner) = Catalog::new(torrents);
+        self.each(|shard| shard.set_sizes(Arc::clone(&sizes)));
     }
 
     /// Whether `ip` may say where a request really comes from.
@@ -165,11 +182,11 @@ impl Service {
         }
     }
 
-    /// All swarms with peers, by info-hash; of each at most `limit` leechers are shown.
+    /// All swarms with peers, by info-hash; of each at most `limit` peers are shown.
     pub(super) fn swarms(&self, limit: usize) -> Vec<SwarmView> {
         self.freshen();
-        let mut all = Vec::new();
-        self.each(|shard| all.extend(shard.views(limit)));
+        let (mut all, now) = (Vec::new(), self.now());
+        self.each(|shard| all.extend(shard.views(now, limit)));
         all.sort_by_key(|view| view.hash);
         all
     }

@@ -4,21 +4,34 @@
 //! swarm holds up only its neighbours. Carriers (HTTP now, datagrams with the same types) turn bytes into an
 //! [`AnnounceRequest`](crate::proto::tracker::AnnounceRequest) and a source address, and the reply into bytes.
 //!
-//! What a stranger can make it remember is bounded by [`Config`]: where a new peer finds no room, a swarm without seeders has to go, and if there is
-//! none the peer is refused. Swarms with seeders survive.
+//! What a stranger can make it remember is bounded by the [`Commons`] of all shards: one address may have so many peers, all together take so many
+//! bytes. Where a new peer finds no room, a swarm has to go that is one source's alone or has no seeders; if there is none the peer is refused.
 
 mod access;
+mod commons;
 mod connection;
+mod evict;
 mod interval;
+mod pace;
+mod policy;
+mod pool;
 mod record;
+mod rings;
+mod segments;
 mod select;
 mod store;
 mod swarm;
 mod table;
+mod view;
+mod zones;
 
 pub use access::{Access, BadList};
+pub use commons::{Commons, Limits};
 pub use connection::ConnectionIds;
-pub use store::{Config, Shard, SwarmView, Totals};
+pub use policy::Policy;
+pub use store::{Config, Shard, Totals};
+pub use view::{PeerView, SwarmView};
+pub use zones::{BadZone, BadZones, Zones};
 
 use crate::base::id::InfoHash;
 

@@ -6,20 +6,46 @@ use super::table::Keyed;
 use crate::base::id::PeerId;
 
 /// An address without its port: 4 bytes or 16.
-pub(super) trait Family: Copy {
+pub(super) trait Family: Copy + Eq {
     /// The address.
     fn ip(self) -> IpAddr;
+    /// What all addresses of its subnet have in common: a /24 of IPv4, a /64 of IPv6.
+    fn subnet(self) -> u128;
+    /// The other way round; `None` for an address of the other family.
+    fn from_ip(ip: IpAddr) -> Option<Self>;
 }
 
 impl Family for [u8; 4] {
     fn ip(self) -> IpAddr {
         self.into()
     }
+
+    fn subnet(self) -> u128 {
+        (u32::from_be_bytes(self) >> 8).into()
+    }
+
+    fn from_ip(ip: IpAddr) -> Option<Self> {
+        match ip {
+            IpAddr::V4(ip) => Some(ip.octets()),
+            IpAddr::V6(_) => None,
+        }
+    }
 }
 
 impl Family for [u8; 16] {
     fn ip(self) -> IpAddr {
         self.into()
+    }
+
+    fn subnet(self) -> u128 {
+        u128::from_be_bytes(self) >> 64
+    }
+
+    fn from_ip(ip: IpAddr) -> Option<Self> {
+        match ip {
+            IpAddr::V6(ip) => Some(ip.octets()),
+            IpAddr::V4(_) => None,
+        }
     }
 }
 
@@ -57,6 +83,10 @@ impl<A: Family> Record<A> {
 
     pub(super) const fn ip(&self) -> A {
         self.ip
+    }
+
+    pub(super) const fn port(&self) -> u16 {
+        self.port
     }
 
     pub(super) fn addr(&self) -> SocketAddr {

@@ -1,15 +1,27 @@
 //! Whom an asker is told about.
 //!
-//! From each pool a window is taken that begins at a random place, so the cost depends on how many are wanted and not on how many there are.
-//! Seeders and leechers are taken in proportion, but a leecher is told of one seeder at least.
+//! Peers are taken from windows: stretches of a range of records, or of a ring, that begin at a random place or where the last one ended. So the cost
+//! depends on how many are wanted and not on how many there are. A seeder is told of no seeder, whatever the policy; a leecher of one at least.
+//!
+//! - [`random`]: seeders and leechers in proportion.
+//! - [`near`]: those of the asker's /24 (IPv4) or /64 (IPv6), then of its zone; but a quarter, and four at least, from elsewhere, so that what one
+//!   subnet or zone has finds its way to the others.
+//! - [`stage`]: those of the asker's tenth of the way, then of the tenths next to it; but a quarter, and four at least, of any progress, because those who
+//!   have nothing cannot help each other. Whoever is past 80 % (by default) gets seeders first, so that it finishes and becomes one.
+
+mod near;
+mod random;
+mod stage;
+mod window;
 
 use std::net::{IpAddr, SocketAddr};
-use std::ops::Range;
 
-use super::record::{Family, Record};
-use super::swarm::{Pool, Swarm};
-use crate::base::endpoint;
+use super::policy::Policy;
+use super::record::Left;
+use super::swarm::Swarm;
+use super::zones::Zones;
 use crate::base::id::PeerId;
+use window::Tray;
 
 /// Who asks, and for what.
 #[derive(Clone, Copy, Debug)]
@@ -17,106 +29,62 @@ pub(super) struct Asker {
     pub(super) id: PeerId,
     pub(super) ip: IpAddr,
     /// A seeder has no use for seeders.
-    pub(super) seeder: bool,
+    pub(super) left: Left,
     /// How many peers to tell of.
     pub(super) want: usize,
     /// Records from before this moment are stale.
     pub(super) since: u32,
 }
 
-/// Adds peers to `found`, those of the asker's own family first; another family's only while there is room.
+/// By what to choose.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules<'a> {
+    pub(super) policy: Policy,
+    pub(super) zones: &'a Zones,
+    /// From how much progress on, in percent, a leecher is told of seeders first, by [`Policy::Stage`].
+    pub(super) finish: u8,
+}
+
+/// Tells of peers, those of the asker's own family first; another family's only while there is room.
 pub(super) fn select(
-    swarm: &Swarm,
+    swarm: &mut Swarm,
     asker: &Asker,
+    rules: Rules<'_>,
     rng: &mut fastrand::Rng,
-    mut found: impl FnMut(SocketAddr, PeerId),
+    mut tell: impl FnMut(SocketAddr, PeerId),
 ) {
+    let goal = stage::Goal::of(swarm, asker, rules.finish);
     let mut room = asker.want;
-    let mut tell = |addr, id| {
-        found(addr, id);
-    };
-    if asker.ip.is_ipv4() {
-        room -= from_pool(swarm.v4(), asker, room, true, rng, &mut tell);
-        from_pool(swarm.v6(), asker, room, false, rng, &mut tell);
-    } else {
-        room -= from_pool(swarm.v6(), asker, room, true, rng, &mut tell);
-        from_pool(swarm.v4(), asker, room, false, rng, &mut tell);
+    // The own family first.
+    for v4 in [asker.ip.is_ipv4(), !asker.ip.is_ipv4()] {
+        let mut tray = Tray::new(asker, v4 == asker.ip.is_ipv4(), room, &mut tell);
+        match (rules.policy, v4) {
+            (Policy::Random, true) => random::pick(swarm.v4(), &mut tray, rng),
+            (Policy::Random, false) => random::pick(swarm.v6(), &mut tray, rng),
+            (Policy::Near, true) => near::pick(swarm.v4_mut(), &mut tray, rules.zones, rng),
+            (Policy::Near, false) => near::pick(swarm.v6_mut(), &mut tray, rules.zones, rng),
+            (Policy::Stage, true) => stage::pick(swarm.v4(), &mut tray, goal, rng),
+            (Policy::Stage, false) => stage::pick(swarm.v6(), &mut tray, goal, rng),
+        }
+        room = tray.room();
     }
 }
 
-/// Takes up to `room` peers from `pool`; returns how many it took. In the pool of the other family (`own` is false) peers that have a record in
-/// both are passed over.
-fn from_pool<A: Family>(
-    pool: &Pool<A>,
-    asker: &Asker,
-    room: usize,
-    own: bool,
-    rng: &mut fastrand::Rng,
-    tell: &mut impl FnMut(SocketAddr, PeerId),
-) -> usize {
-    let (seeders, all) = (pool.seeders(), pool.len());
-    let mut window = |range: Range<usize>, room: usize| {
-        let fit = |record: &Record<A>| fits(record, asker, own);
-        walk(
-            pool.records().get(range).unwrap_or_default(),
-            room,
-            rng,
-            fit,
-            tell,
-        )
-    };
-    if asker.seeder {
-        return window(seeders..all, room);
-    }
-    // A little more of the one where there is too little of the other.
-    let share = (room * seeders)
-        .div_ceil(all.max(1))
-        .max(room.saturating_sub(all - seeders));
-    let sources = window(0..seeders, share.min(room));
-    sources + window(seeders..all, room - sources)
-}
-
-fn fits<A: Family>(record: &Record<A>, asker: &Asker, own: bool) -> bool {
-    let fresh = record.seen() >= asker.since && record.id() != asker.id;
-    fresh && (own || !record.dual()) && may_be_told(record.addr(), asker.ip)
-}
-
-/// Whether `asker` can do anything with `addr`: loopback means something only on the same host.
-fn may_be_told(addr: SocketAddr, asker: IpAddr) -> bool {
-    endpoint::is_dialable(addr) && (!addr.ip().is_loopback() || asker.is_loopback())
-}
-
-/// Goes round once from a random place, until `room` are found, but looks at no more than twice as many and a few.
-fn walk<A: Family>(
-    records: &[Record<A>],
-    room: usize,
-    rng: &mut fastrand::Rng,
-    fits: impl Fn(&Record<A>) -> bool,
-    tell: &mut impl FnMut(SocketAddr, PeerId),
-) -> usize {
-    if records.is_empty() || room == 0 {
-        return 0;
-    }
-    let (before, after) = records.split_at(rng.usize(..records.len()));
-    let reach = room.saturating_mul(2).saturating_add(16);
-    let window = after.iter().chain(before).take(reach);
-    let mut taken = 0;
-    for record in window.filter(|record| fits(record)).take(room) {
-        tell(record.addr(), record.id());
-        taken += 1;
-    }
-    taken
+/// How many of `room` peers are taken from anywhere where a policy prefers some: enough that the swarm stays in one piece.
+fn from_anywhere(room: usize) -> usize {
+    (room / 4).max(4).min(room / 2)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::commons::{Commons, Limits};
     use super::super::swarm::Report;
     use super::*;
     use crate::base::id::InfoHash;
     use std::collections::BTreeSet;
 
     fn swarm(seeders: u16, leechers: u16) -> Swarm {
-        let mut swarm = Swarm::new(InfoHash([1; 20]), 0, 42, 0);
+        let mut swarm = Swarm::new(InfoHash([1; 20]), 0, 42, Policy::Random, 0);
         for n in 0..seeders + leechers {
             put(
                 &mut swarm,
@@ -126,6 +94,10 @@ mod tests {
             );
         }
         swarm
+    }
+
+    fn commons() -> Commons {
+        Commons::new(Limits::default(), 1)
     }
 
     fn id(n: u16) -> PeerId {
@@ -142,33 +114,40 @@ mod tests {
             left: Some(left),
             completed: false,
         };
-        swarm.put(report, 10);
+        swarm.put(report, &Zones::default(), &commons(), 10);
     }
 
     fn asker(n: u16, want: usize) -> Asker {
         Asker {
             id: id(n),
             ip: [10, 0, 0, 1].into(),
-            seeder: false,
+            left: Left::new(Some(1)),
             want,
             since: 0,
         }
     }
 
-    fn ask(swarm: &Swarm, asker: &Asker, seed: u64) -> Vec<(SocketAddr, PeerId)> {
+    fn ask(swarm: &mut Swarm, asker: &Asker, seed: u64) -> Vec<(SocketAddr, PeerId)> {
+        let rules = Rules {
+            policy: Policy::Random,
+            zones: &Zones::default(),
+            finish: 80,
+        };
         let mut found = Vec::new();
         let mut rng = fastrand::Rng::with_seed(seed);
-        select(swarm, asker, &mut rng, |addr, id| found.push((addr, id)));
+        select(swarm, asker, rules, &mut rng, |addr, id| {
+            found.push((addr, id))
+        });
         found
     }
 
     #[test]
     fn nobody_is_told_of_himself_or_twice_of_another() {
         for (seeders, leechers) in [(0, 1), (1, 0), (1, 1), (3, 20), (20, 3), (100, 100)] {
-            let swarm = swarm(seeders, leechers);
+            let mut swarm = swarm(seeders, leechers);
             for seed in 0..50 {
                 let me = u16::try_from(seed).unwrap() % (seeders + leechers);
-                let found = ask(&swarm, &asker(me, 50), seed);
+                let found = ask(&mut swarm, &asker(me, 50), seed);
                 let distinct: BTreeSet<_> = found.iter().map(|(_, id)| *id).collect();
                 assert_eq!(distinct.len(), found.len());
                 assert!(!distinct.contains(&id(me)));
@@ -179,17 +158,17 @@ mod tests {
 
     #[test]
     fn a_leecher_is_told_of_the_only_seeder_and_a_seeder_of_no_seeder() {
-        let swarm = swarm(1, 500);
+        let mut swarm = swarm(1, 500);
         for seed in 0..50 {
-            let found = ask(&swarm, &asker(7, 10), seed);
+            let found = ask(&mut swarm, &asker(7, 10), seed);
             assert_eq!(found.len(), 10);
             assert!(found.iter().any(|(_, found)| *found == id(0)));
             let seeder = Asker {
-                seeder: true,
+                left: Left::new(Some(0)),
                 ..asker(999, 600)
             };
             assert!(
-                ask(&swarm, &seeder, seed)
+                ask(&mut swarm, &seeder, seed)
                     .iter()
                     .all(|(_, found)| *found != id(0))
             );
@@ -198,16 +177,16 @@ mod tests {
 
     #[test]
     fn everybody_has_a_chance() {
-        let swarm = swarm(10, 300);
+        let mut swarm = swarm(10, 300);
         let told: BTreeSet<_> = (0..400)
-            .flat_map(|seed| ask(&swarm, &asker(0, 20), seed))
+            .flat_map(|seed| ask(&mut swarm, &asker(0, 20), seed))
             .collect();
         assert_eq!(told.len(), 309);
     }
 
     #[test]
     fn addresses_that_lead_nowhere_are_not_told() {
-        let mut swarm = Swarm::new(InfoHash([1; 20]), 0, 42, 0);
+        let mut swarm = Swarm::new(InfoHash([1; 20]), 0, 42, Policy::Random, 0);
         for (n, ip) in [
             "0.0.0.0",
             "224.0.0.1",
@@ -216,6 +195,8 @@ mod tests {
             "ff02::1",
             "127.0.0.1",
             "::1",
+            "169.254.1.1",
+            "fe80::1",
         ]
         .iter()
         .enumerate()
@@ -234,17 +215,22 @@ mod tests {
             left: None,
             completed: false,
         };
-        swarm.put(portless, 10);
+        swarm.put(portless, &Zones::default(), &commons(), 10);
         portless.id = id(91);
         portless.port = 1;
-        swarm.put(portless, 10);
-        let outside = ask(&swarm, &asker(50, 50), 1);
+        swarm.put(portless, &Zones::default(), &commons(), 10);
+        let outside = ask(&mut swarm, &asker(50, 50), 1);
         assert_eq!(outside, [("10.0.0.9:1".parse().unwrap(), id(91))]);
         let local = Asker {
             ip: [127, 0, 0, 1].into(),
             ..asker(50, 50)
         };
-        assert_eq!(ask(&swarm, &local, 1).len(), 3, "and both of loopback");
+        assert_eq!(ask(&mut swarm, &local, 1).len(), 3, "and both of loopback");
+        let beside = Asker {
+            ip: "fe80::2".parse().unwrap(),
+            ..asker(50, 50)
+        };
+        assert_eq!(ask(&mut swarm, &beside, 1).len(), 3, "and both of the link");
     }
 
     #[test]
@@ -258,13 +244,15 @@ mod tests {
                 left: None,
                 completed: false,
             },
+            &Zones::default(),
+            &commons(),
             500,
         );
         let late = Asker {
             since: 400,
             ..asker(50, 50)
         };
-        assert_eq!(ask(&swarm, &late, 1).len(), 1);
+        assert_eq!(ask(&mut swarm, &late, 1).len(), 1);
     }
 
     #[test]
@@ -272,12 +260,12 @@ mod tests {
         let mut swarm = swarm(0, 3);
         put(&mut swarm, 0, "2001:db8::1".parse().unwrap(), 1);
         put(&mut swarm, 5, "2001:db8::5".parse().unwrap(), 1);
-        let found = ask(&swarm, &asker(50, 50), 1);
+        let found = ask(&mut swarm, &asker(50, 50), 1);
         assert_eq!(found.len(), 4);
         assert!(found.iter().take(3).all(|(addr, _)| addr.is_ipv4()));
         assert_eq!(found[3].1, id(5));
         assert!(
-            ask(&swarm, &asker(50, 3), 1)
+            ask(&mut swarm, &asker(50, 3), 1)
                 .iter()
                 .all(|(addr, _)| addr.is_ipv4())
         );
@@ -286,24 +274,10 @@ mod tests {
             ..asker(50, 50)
         };
         assert!(
-            ask(&swarm, &v6, 1)
+            ask(&mut swarm, &v6, 1)
                 .iter()
                 .take(2)
                 .all(|(addr, _)| addr.is_ipv6())
         );
-    }
-
-    #[test]
-    fn a_larger_swarm_costs_no_more() {
-        let swarm = swarm(0, 60_000);
-        let mut looked = 0;
-        let mut rng = fastrand::Rng::with_seed(1);
-        let count = std::cell::Cell::new(0);
-        let nobody = |_: &Record<[u8; 4]>| {
-            count.set(count.get() + 1);
-            false
-        };
-        looked += walk(swarm.v4().records(), 50, &mut rng, nobody, &mut |_, _| {});
-        assert_eq!((looked, count.get()), (0, 116));
     }
 }

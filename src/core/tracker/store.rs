@@ -1,12 +1,20 @@
 //! The swarms of a shard: the only place where they come and go.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::ops::{AddAssign, SubAssign};
+use std::sync::Arc;
 
-use super::interval;
-use super::select::{Asker, select};
+use super::commons::Commons;
+use super::evict;
+use super::interval::{self, Crowd};
+use super::policy::Policy;
+use super::record::Left;
+use super::select::{Asker, Rules, select};
 use super::swarm::{Report, Swarm};
 use super::table::{Keyed, Table};
+use super::view::SwarmView;
+use super::zones::Zones;
 use crate::base::id::InfoHash;
 use crate::base::time::Time;
 use crate::proto::tracker::{AnnounceReply, AnnounceRequest, Event, Refusal, Retry, SwarmStats};
@@ -18,45 +26,28 @@ pub struct Config {
     pub interval: u32,
     /// Most peers in one reply (R47).
     pub max_peers: u32,
-    /// Most swarms in the shard.
-    pub swarms: usize,
-    /// Most peers in the shard; one at IPv4 and IPv6 counts twice.
-    pub records: usize,
-    /// Swarms without peers whose completed count is remembered.
+    /// Whom an asker is told about (R51).
+    pub policy: Policy,
+    /// By [`Policy::Stage`], how far a leecher is that gets seeders first, in percent (R54).
+    pub finish: u8,
+    /// Swarms without peers whose completed count a shard remembers.
     pub remembered: usize,
 }
 
 impl Default for Config {
-    /// What a whole tracker has; [`Config::divided`] makes that of a shard.
     fn default() -> Self {
         Self {
             interval: 300,
             max_peers: 50,
-            swarms: 200_000,
-            records: 2_000_000,
-            remembered: 100_000,
-        }
-    }
-}
-
-impl Config {
-    /// The bounds of one of `shards`.
-    #[must_use]
-    pub const fn divided(self, shards: usize) -> Self {
-        Self {
-            swarms: self.swarms.div_ceil(shards),
-            records: self.records.div_ceil(shards),
-            remembered: self.remembered.div_ceil(shards),
-            ..self
+            policy: Policy::Random,
+            finish: 80,
+            remembered: 4_000,
         }
     }
 }
 
 /// Peers that are told where the asker names no number (BEP 3).
 const NUMWANT: u32 = 50;
-
-/// Swarms that are looked at to find one that may go.
-const CANDIDATES: usize = 16;
 
 /// Minutes after which a peer may try again that found no room.
 const FULL_RETRY: u32 = 5;
@@ -99,17 +90,6 @@ impl SubAssign<SwarmStats> for Totals {
     }
 }
 
-/// A swarm as statistics show it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SwarmView {
-    /// Which one.
-    pub hash: InfoHash,
-    /// Its counts.
-    pub stats: SwarmStats,
-    /// How far each leecher is, in percent, judged by what it wants and the most that anybody ever wanted; those who lag behind come first.
-    pub progress: Vec<u8>,
-}
-
 /// What remains of a swarm without peers.
 #[derive(Debug)]
 struct Remains {
@@ -132,26 +112,57 @@ pub struct Shard {
     remains: Table<Remains>,
     /// Without the number of swarms, which `swarms` knows.
     totals: Totals,
-    records: usize,
+    commons: Arc<Commons>,
+    zones: Arc<Zones>,
+    /// Bytes of payloads that are known.
+    sizes: Arc<HashMap<InfoHash, u64>>,
+    /// Bytes of heap of the swarms themselves.
+    heap: usize,
+    /// Bytes that the commons have been told of.
+    charged: usize,
 }
 
 impl Shard {
     /// An empty one. `secret` is a random number that nobody else knows.
     #[must_use]
-    pub const fn new(config: Config, secret: u64) -> Self {
+    pub fn new(config: Config, commons: Arc<Commons>, secret: u64) -> Self {
         Self {
             config,
             secret,
             swarms: Table::new(secret),
             remains: Table::new(secret),
-            totals: Totals {
-                swarms: 0,
-                seeders: 0,
-                leechers: 0,
-                completed: 0,
-            },
-            records: 0,
+            totals: Totals::default(),
+            commons,
+            zones: Arc::default(),
+            sizes: Arc::default(),
+            heap: 0,
+            charged: 0,
         }
+    }
+
+    /// From now on the payloads of these swarms are known to have so many bytes.
+    pub fn set_sizes(&mut self, sizes: Arc<HashMap<InfoHash, u64>>) {
+        self.sizes = sizes;
+        for at in 0..self.swarms.len() {
+            if let Some(swarm) = self.swarms.get_mut(at)
+                && let Some(&bytes) = self.sizes.get(&swarm.hash())
+            {
+                swarm.set_size(bytes);
+            }
+        }
+    }
+
+    /// From now on these addresses are near each other.
+    pub fn set_zones(&mut self, now: Time, zones: Arc<Zones>) {
+        let now = seconds(now);
+        self.zones = zones;
+        for at in 0..self.swarms.len() {
+            self.touch(at, now, |swarm, held| {
+                swarm.v4_mut().rezone(|ip| held.zones.of(ip.into()));
+                swarm.v6_mut().rezone(|ip| held.zones.of(ip.into()));
+            });
+        }
+        self.charge();
     }
 
     /// Notes an announce and fills `reply`, whose former content is lost (only its memory is used again). `ip` is where others should reach the peer.
@@ -168,11 +179,14 @@ impl Shard {
     ) -> Result<(), Refusal> {
         let (now, ip) = (seconds(now), ip.to_canonical());
         clear(reply);
-        if request.event == Event::Stopped {
+        let noted = if request.event == Event::Stopped {
             self.stop(now, request);
+            Ok(())
         } else {
-            self.note(now, ip, request, rng)?;
-        }
+            self.note(now, ip, request, rng)
+        };
+        self.charge();
+        noted?;
         self.answer(now, ip, request, rng, reply);
         Ok(())
     }
@@ -182,7 +196,10 @@ impl Shard {
         let now = seconds(now);
         match self.swarms.find(&hash.0) {
             Some(at) => {
-                self.touch(at, |swarm, expiry| swarm.tidy(now, expiry));
+                self.touch(at, now, |swarm, held| {
+                    swarm.tidy(now, held.expiry, held.commons)
+                });
+                self.charge();
                 let swarm = self.swarms.get(at).filter(|swarm| swarm.hash() == hash);
                 swarm.map_or_else(|| self.remembered(hash), Swarm::stats)
             }
@@ -195,8 +212,11 @@ impl Shard {
         let now = seconds(now);
         // From the end, for what takes the place of a removed swarm has been looked at already.
         for at in (0..self.swarms.len()).rev() {
-            self.touch(at, |swarm, expiry| swarm.sweep(now, expiry));
+            self.touch(at, now, |swarm, held| {
+                swarm.sweep(now, held.expiry, held.commons)
+            });
         }
+        self.charge();
     }
 
     /// Sums over the shard.
@@ -208,20 +228,18 @@ impl Shard {
         }
     }
 
-    /// All swarms with peers, in no particular order; of each at most `limit` leechers are shown.
-    pub fn views(&self, limit: usize) -> impl Iterator<Item = SwarmView> + '_ {
-        self.swarms.as_slice().iter().map(move |swarm| SwarmView {
-            hash: swarm.hash(),
-            stats: swarm.stats(),
-            progress: swarm.progress(limit),
-        })
+    /// All swarms with peers, in no particular order; of each at most `limit` peers are shown.
+    pub fn views(&self, now: Time, limit: usize) -> impl Iterator<Item = SwarmView> + '_ {
+        let now = seconds(now);
+        let swarms = self.swarms.iter();
+        swarms.map(move |swarm| SwarmView::of(swarm, limit, now))
     }
 
     fn stop(&mut self, now: u32, request: &AnnounceRequest) {
         if let Some(at) = self.swarms.find(&request.info_hash.0) {
-            self.touch(at, |swarm, expiry| {
-                swarm.tidy(now, expiry);
-                swarm.remove(request.peer_id);
+            self.touch(at, now, |swarm, held| {
+                swarm.tidy(now, held.expiry, held.commons);
+                swarm.remove(request.peer_id, held.commons);
             });
         }
     }
@@ -236,7 +254,7 @@ impl Shard {
         let hash = request.info_hash;
         let known = self.swarms.find(&hash.0).and_then(|at| self.swarms.get(at));
         if known.is_none_or(|swarm| !swarm.knows(request.peer_id, ip)) {
-            self.make_room(hash, rng)?;
+            self.make_room(now, hash, ip, rng)?;
         }
         let at = match self.swarms.find(&hash.0) {
             Some(at) => at,
@@ -249,15 +267,15 @@ impl Shard {
             left: request.left,
             completed: request.event == Event::Completed,
         };
-        self.touch(at, |swarm, expiry| {
-            swarm.put(report, now);
-            swarm.tidy(now, expiry);
+        self.touch(at, now, |swarm, held| {
+            swarm.put(report, held.zones, held.commons, now);
+            swarm.tidy(now, held.expiry, held.commons);
         });
         Ok(())
     }
 
     fn answer(
-        &self,
+        &mut self,
         now: u32,
         ip: IpAddr,
         request: &AnnounceRequest,
@@ -265,37 +283,49 @@ impl Shard {
         reply: &mut AnnounceReply,
     ) {
         let hash = request.info_hash;
-        let swarm = self.swarms.find(&hash.0).and_then(|at| self.swarms.get(at));
+        let at = self.swarms.find(&hash.0);
+        let swarm = at.and_then(|at| self.swarms.get(at));
         let stats = swarm.map_or_else(|| self.remembered(hash), Swarm::stats);
         let age = swarm.map_or(0, |swarm| swarm.age(now));
         let (base, peers) = (
             self.config.interval,
             stats.complete.saturating_add(stats.incomplete),
         );
-        reply.interval = interval::next(base, peers, stats.incomplete, age, rng);
+        let crowd = Crowd {
+            peers,
+            leechers: stats.incomplete,
+            age,
+        };
+        reply.interval = interval::next(base, crowd, self.commons.span(now), rng);
         reply.min_interval = Some(reply.interval.div_ceil(2));
         reply.complete = Some(stats.complete);
         reply.incomplete = Some(stats.incomplete);
         reply.downloaded = Some(stats.downloaded);
+        let swarm = at.and_then(|at| self.swarms.get_mut(at));
         let Some(swarm) = swarm.filter(|_| request.event != Event::Stopped) else {
             return;
         };
         let asker = Asker {
             id: request.peer_id,
             ip,
-            seeder: request.left == Some(0),
+            left: Left::new(request.left),
             want: request
                 .numwant
                 .unwrap_or(NUMWANT)
                 .min(self.config.max_peers) as usize,
-            since: now.saturating_sub(interval::expiry(base)),
+            since: now.saturating_sub(self.commons.expiry(base, now)),
         };
         // Ids are shown only in replies that are not compact.
         let with_ids = request.compact == Some(false) && !request.no_peer_id;
         let AnnounceReply {
             peers, peer_ids, ..
         } = reply;
-        select(swarm, &asker, rng, |addr, id| {
+        let rules = Rules {
+            policy: self.config.policy,
+            zones: &self.zones,
+            finish: self.config.finish,
+        };
+        select(swarm, &asker, rules, rng, |addr, id| {
             peers.push(addr);
             if with_ids {
                 peer_ids.push(id);
@@ -307,8 +337,13 @@ impl Shard {
     fn begin(&mut self, hash: InfoHash, now: u32) -> usize {
         let earlier = self.remains.find(&hash.0).map(|at| self.remains.remove(at));
         let completed = earlier.map_or(0, |remains| remains.completed);
-        self.swarms
-            .push(Swarm::new(hash, completed, self.secret, now))
+        let policy = self.config.policy;
+        let mut swarm = Swarm::new(hash, completed, self.secret, policy, now);
+        if let Some(&bytes) = self.sizes.get(&hash) {
+            swarm.set_size(bytes);
+        }
+        self.heap += swarm.heap();
+        self.swarms.push(swarm)
     }
 
     fn remembered(&self, hash: InfoHash) -> SwarmStats {
@@ -323,64 +358,95 @@ impl Shard {
     }
 
     /// Changes a swarm, and keeps the sums; a swarm that is empty afterwards goes.
-    fn touch(&mut self, at: usize, change: impl FnOnce(&mut Swarm, u32)) {
+    fn touch(&mut self, at: usize, now: u32, change: impl FnOnce(&mut Swarm, Held<'_>)) {
+        let held = Held {
+            expiry: self.commons.expiry(self.config.interval, now),
+            commons: &self.commons,
+            zones: &self.zones,
+        };
         let Some(swarm) = self.swarms.get_mut(at) else {
             return;
         };
-        let (before, records) = (swarm.stats(), swarm.records());
-        change(swarm, interval::expiry(self.config.interval));
-        let (after, now) = (swarm.stats(), swarm.records());
+        let (before, heap) = (swarm.stats(), swarm.heap());
+        change(swarm, held);
+        let (after, is_empty) = (swarm.stats(), swarm.records() == 0);
+        self.heap = self.heap + swarm.heap() - heap;
         self.totals += after;
         self.totals -= before;
-        self.records = self.records + now - records;
-        if now == 0 {
+        if is_empty {
             self.bury(at);
         }
+    }
+
+    /// Tells the commons how much memory the shard takes.
+    fn charge(&mut self) {
+        let heap = self.heap + self.swarms.heap() + self.remains.heap();
+        self.commons.charge(self.charged, heap);
+        self.charged = heap;
     }
 
     /// Ends a swarm that has no peers, but for its count. Of what is remembered, something goes where there is too much.
     fn bury(&mut self, at: usize) {
         let swarm = self.swarms.remove(at);
+        self.heap -= swarm.heap();
         let completed = swarm.stats().downloaded;
         if completed == 0 {
             return;
         }
         while self.remains.len() >= self.config.remembered.max(1) {
-            let gone = self.remains.remove(0);
+            let gone = self.remains.remove(self.least_remains(swarm.born()));
             self.totals.completed -= u64::from(gone.completed);
         }
         let hash = swarm.hash();
         self.remains.push(Remains { hash, completed });
     }
 
-    /// Makes sure that `hash` may have one more peer.
-    fn make_room(&mut self, hash: InfoHash, rng: &mut fastrand::Rng) -> Result<(), Refusal> {
-        let is_new = self.swarms.find(&hash.0).is_none();
-        let full = |shard: &Self| {
-            shard.records >= shard.config.records
-                || (is_new && shard.swarms.len() >= shard.config.swarms)
+    /// Of a few remains, from a place that changes, the one with the smallest count.
+    fn least_remains(&self, salt: u32) -> usize {
+        let len = self.remains.len();
+        let start = (self.charged ^ salt as usize) % len.max(1);
+        let sample = (start..start + 8).map(|at| at % len.max(1));
+        let count = |at: &usize| self.remains.get(*at).map(|remains| remains.completed);
+        sample.min_by_key(count).unwrap_or(0)
+    }
+
+    /// Makes sure that `hash` may have one more peer, at `ip`.
+    fn make_room(
+        &mut self,
+        now: u32,
+        hash: InfoHash,
+        ip: IpAddr,
+        rng: &mut fastrand::Rng,
+    ) -> Result<(), Refusal> {
+        let refuse = |reason: &str| Refusal {
+            reason: reason.into(),
+            retry: Retry::Minutes(FULL_RETRY),
         };
-        while full(self) {
-            let Some(victim) = self.victim(hash, rng) else {
-                return Err(Refusal {
-                    reason: "this tracker is full".into(),
-                    retry: Retry::Minutes(FULL_RETRY),
-                });
-            };
-            self.touch(victim, |swarm, _| swarm.clear());
+        if self.commons.is_too_many(ip) {
+            return Err(refuse("this tracker has too many peers from your address"));
+        }
+        let swarm = self.swarms.find(&hash.0).and_then(|at| self.swarms.get(at));
+        let more = match swarm {
+            Some(swarm) => swarm.growth(ip),
+            None => self.swarms.growth() + Swarm::FIRST,
+        };
+        while !self.commons.has_room(more) {
+            let weakest = evict::weakest(&self.swarms, hash, &self.commons, rng);
+            let weakest = weakest.ok_or_else(|| refuse("this tracker is full"))?;
+            self.touch(weakest, now, |swarm, held| swarm.clear(held.commons));
+            self.charge();
         }
         Ok(())
     }
+}
 
-    /// The smallest of a few swarms without seeders, the oldest of equals.
-    fn victim(&self, spare: InfoHash, rng: &mut fastrand::Rng) -> Option<usize> {
-        let len = self.swarms.len();
-        let sample = (0..CANDIDATES.min(len)).map(|_| rng.usize(..len));
-        let swarms = sample.filter_map(|at| Some((at, self.swarms.get(at)?)));
-        let weak = swarms.filter(|(_, swarm)| swarm.stats().complete == 0 && swarm.hash() != spare);
-        weak.min_by_key(|(_, swarm)| (swarm.records(), swarm.born()))
-            .map(|(at, _)| at)
-    }
+/// What a shard has that its swarms need.
+#[derive(Clone, Copy)]
+struct Held<'a> {
+    /// Seconds of silence after which a peer is forgotten.
+    expiry: u32,
+    commons: &'a Commons,
+    zones: &'a Zones,
 }
 
 fn seconds(now: Time) -> u32 {
@@ -402,5 +468,7 @@ fn clear(reply: &mut AnnounceReply) {
     };
 }
 
+#[cfg(test)]
+mod floods;
 #[cfg(test)]
 mod tests;

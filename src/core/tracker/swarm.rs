@@ -1,127 +1,20 @@
 //! The peers of one info-hash.
 //!
-//! IPv4 and IPv6 records stand apart, in a [`Pool`] each, seeders before leechers. A peer that announces itself over both has a record in each; they
-//! know of each other by a flag, and it counts as one peer.
+//! IPv4 and IPv6 records stand apart, in a [`Pool`] each. A peer that announces itself over both has a record in each; they know of each other by a
+//! flag, and it counts as one peer.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 
+use super::commons::Commons;
+use super::pace::Pace;
+use super::policy::Policy;
+use super::pool::{Pool, STAGES};
 use super::record::{Family, Left, Record};
-use super::table::{Keyed, Table};
+use super::table::Keyed;
+use super::zones::Zones;
 use crate::base::id::{InfoHash, PeerId};
 use crate::proto::tracker::SwarmStats;
-
-/// Records of one family: seeders first, then leechers.
-#[derive(Debug)]
-pub(super) struct Pool<A> {
-    table: Table<Record<A>>,
-    seeders: usize,
-}
-
-impl<A: Family> Pool<A> {
-    const fn new(secret: u64) -> Self {
-        Self {
-            table: Table::new(secret),
-            seeders: 0,
-        }
-    }
-
-    pub(super) const fn len(&self) -> usize {
-        self.table.len()
-    }
-
-    pub(super) const fn seeders(&self) -> usize {
-        self.seeders
-    }
-
-    /// All records, seeders first.
-    pub(super) fn records(&self) -> &[Record<A>] {
-        self.table.as_slice()
-    }
-
-    /// Adds or refreshes a record. Returns whether it was there before.
-    fn put(&mut self, record: Record<A>, now: u32) -> bool {
-        let Some(at) = self.table.find(record.key()) else {
-            let at = self.table.push(record);
-            self.place(at);
-            return false;
-        };
-        if let Some(old) = self.table.get_mut(at) {
-            let addr = record.addr();
-            old.refresh(record.ip(), addr.port(), now);
-        }
-        self.set_left(at, record.left());
-        true
-    }
-
-    /// Moves the record that was just added at the end among the leechers to where it belongs.
-    fn place(&mut self, at: usize) {
-        if self.table.get(at).is_some_and(|r| r.left().is_nothing()) {
-            self.table.swap(at, self.seeders);
-            self.seeders += 1;
-        }
-    }
-
-    fn set_left(&mut self, at: usize, left: Left) {
-        let was_seeder = at < self.seeders;
-        if let Some(record) = self.table.get_mut(at) {
-            record.set_left(left);
-        }
-        match (was_seeder, left.is_nothing()) {
-            (false, true) => {
-                self.table.swap(at, self.seeders);
-                self.seeders += 1;
-            }
-            (true, false) => {
-                self.seeders -= 1;
-                self.table.swap(at, self.seeders);
-            }
-            _ => {}
-        }
-    }
-
-    fn remove(&mut self, mut at: usize) -> Record<A> {
-        if at < self.seeders {
-            // Only a leecher may leave its place to the last record.
-            self.seeders -= 1;
-            self.table.swap(at, self.seeders);
-            at = self.seeders;
-        }
-        self.table.remove(at)
-    }
-
-    /// Lets `change` at the record of `id`, if there is one.
-    fn with(&mut self, id: PeerId, change: impl FnOnce(&mut Record<A>)) {
-        if let Some(record) = self.table.find(&id.0).and_then(|at| self.table.get_mut(at)) {
-            change(record);
-        }
-    }
-
-    fn get(&self, id: PeerId) -> Option<&Record<A>> {
-        self.table.find(&id.0).and_then(|at| self.table.get(at))
-    }
-
-    /// Takes out every record that was not refreshed since `since`, and tells those that had a twin. Returns when the oldest one left was.
-    fn sweep(&mut self, since: u32, mut twin: impl FnMut(&Record<A>)) -> u32 {
-        let mut oldest = u32::MAX;
-        let mut at = self.len();
-        // From the end, for what takes the place of a removed record has been looked at already.
-        while at > 0 {
-            at -= 1;
-            let Some(seen) = self.table.get(at).map(Record::seen) else {
-                break;
-            };
-            if seen < since {
-                let gone = self.remove(at);
-                if gone.dual() {
-                    twin(&gone);
-                }
-            } else {
-                oldest = oldest.min(seen);
-            }
-        }
-        oldest
-    }
-}
 
 /// What an announce says that matters to the swarm.
 #[derive(Clone, Copy, Debug)]
@@ -150,8 +43,24 @@ pub(super) struct Swarm {
     oldest: u32,
     /// When silent peers were last looked for.
     swept: u32,
-    /// The largest `left` that was ever said: as good a guess at the size of the payload as a tracker has.
-    size: u64,
+    pace: Pace,
+    size: Size,
+}
+
+/// How many bytes the payload has.
+#[derive(Clone, Copy, Debug)]
+enum Size {
+    Known(u64),
+    /// The largest `left` that was ever said: as good a guess as a tracker has.
+    Guessed(u64),
+}
+
+impl Size {
+    const fn bytes(self) -> u64 {
+        match self {
+            Self::Known(bytes) | Self::Guessed(bytes) => bytes,
+        }
+    }
 }
 
 impl Keyed for Swarm {
@@ -163,18 +72,31 @@ impl Keyed for Swarm {
 /// A swarm with so few records is swept whenever it is touched.
 const FEW: usize = 64;
 
+/// A swarm with more records is not looked through to see whether they have one source.
+const FEW_OF_A_SOURCE: usize = 16;
+
 impl Swarm {
-    pub(super) const fn new(hash: InfoHash, completed: u32, secret: u64, now: u32) -> Self {
+    /// Bytes of heap that the first record may cost.
+    pub(super) const FIRST: usize = 256;
+
+    pub(super) fn new(
+        hash: InfoHash,
+        completed: u32,
+        secret: u64,
+        policy: Policy,
+        now: u32,
+    ) -> Self {
         Self {
             hash,
-            v4: Pool::new(secret),
-            v6: Pool::new(secret),
+            v4: Pool::new(secret, policy),
+            v6: Pool::new(secret, policy),
             dual: [0; 2],
             completed,
             born: now,
             oldest: u32::MAX,
             swept: now,
-            size: 0,
+            pace: Pace::default(),
+            size: Size::Guessed(0),
         }
     }
 
@@ -190,20 +112,51 @@ impl Swarm {
         &self.v6
     }
 
+    pub(super) const fn v4_mut(&mut self) -> &mut Pool<[u8; 4]> {
+        &mut self.v4
+    }
+
+    pub(super) const fn v6_mut(&mut self) -> &mut Pool<[u8; 16]> {
+        &mut self.v6
+    }
+
     /// Seconds since the swarm began.
     pub(super) const fn age(&self, now: u32) -> u32 {
         now.saturating_sub(self.born)
     }
 
-    /// Number of records, which take up the memory.
+    /// When the swarm began, in seconds since the origin of time.
+    pub(super) const fn born(&self) -> u32 {
+        self.born
+    }
+
+    /// The payload has so many bytes.
+    pub(super) const fn set_size(&mut self, bytes: u64) {
+        self.size = Size::Known(bytes);
+    }
+
+    /// Number of records.
     pub(super) const fn records(&self) -> usize {
         self.v4.len() + self.v6.len()
+    }
+
+    /// Bytes of heap.
+    pub(super) fn heap(&self) -> usize {
+        self.v4.heap() + self.v6.heap()
+    }
+
+    /// Bytes of heap that a record of `ip` may cost.
+    pub(super) fn growth(&self, ip: IpAddr) -> usize {
+        match ip {
+            IpAddr::V4(_) => self.v4.growth(),
+            IpAddr::V6(_) => self.v6.growth(),
+        }
     }
 
     /// Counts of peers, one with two records once.
     pub(super) fn stats(&self) -> SwarmStats {
         let narrow = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let seeders = narrow(self.v4.seeders + self.v6.seeders);
+        let seeders = narrow(self.v4.seeders() + self.v6.seeders());
         let [dual_seeders, dual_leechers] = self.dual;
         SwarmStats {
             complete: seeders - dual_seeders,
@@ -215,32 +168,46 @@ impl Swarm {
     /// Whether the peer has a record of the family of `ip`.
     pub(super) fn knows(&self, id: PeerId, ip: IpAddr) -> bool {
         match ip {
-            IpAddr::V4(_) => self.v4.get(id).is_some(),
-            IpAddr::V6(_) => self.v6.get(id).is_some(),
+            IpAddr::V4(_) => self.v4.find(id).is_some(),
+            IpAddr::V6(_) => self.v6.find(id).is_some(),
         }
     }
 
     /// Notes an announce that is not `stopped`.
-    pub(super) fn put(&mut self, report: Report, now: u32) {
+    pub(super) fn put(&mut self, report: Report, zones: &Zones, commons: &Commons, now: u32) {
         let left = Left::new(report.left);
-        self.size = self.size.max(report.left.unwrap_or(0));
+        if let Size::Guessed(size) = &mut self.size {
+            *size = (*size).max(report.left.unwrap_or(0));
+        }
         self.oldest = self.oldest.min(now);
-        let was_dual = self.dual_of(report.id);
-        match report.ip {
+        let (was_dual, size) = (self.dual_of(report.id), self.size.bytes());
+        let leechers = self.stats().incomplete;
+        let Self { v4, v6, pace, .. } = self;
+        let zone = zones.of(report.ip);
+        let before = match report.ip {
             IpAddr::V4(ip) => {
                 let record = Record::new(report.id, ip.octets(), report.port, left, now);
-                self.v4.put(record, now);
-                if let Some(at) = self.v6.table.find(&report.id.0) {
-                    self.v6.set_left(at, left);
+                if let Some(old) = v4.get(report.id) {
+                    pace.note(old.left(), old.seen(), left, now, leechers);
                 }
+                let before = v4.put(record, level(left, size, v4.levels()), zone, now);
+                tell_twin(v6, report.id, left, size);
+                before.map(Family::ip)
             }
             IpAddr::V6(ip) => {
                 let record = Record::new(report.id, ip.octets(), report.port, left, now);
-                self.v6.put(record, now);
-                if let Some(at) = self.v4.table.find(&report.id.0) {
-                    self.v4.set_left(at, left);
+                // That of a peer with two records has been noted at the other one.
+                if let Some(old) = v6.get(report.id).filter(|old| !old.dual()) {
+                    pace.note(old.left(), old.seen(), left, now, leechers);
                 }
+                let before = v6.put(record, level(left, size, v6.levels()), zone, now);
+                tell_twin(v4, report.id, left, size);
+                before.map(Family::ip)
             }
+        };
+        if before != Some(report.ip) {
+            commons.join(report.ip);
+            before.into_iter().for_each(|ip| commons.leave(ip));
         }
         self.settle(report, was_dual);
     }
@@ -262,6 +229,9 @@ impl Swarm {
 
     /// Whether the peer is a seeder, if it has two records.
     fn dual_of(&self, id: PeerId) -> Option<bool> {
+        if self.dual == [0; 2] {
+            return None;
+        }
         let seeder = |r: &Record<_>| r.dual().then(|| r.left().is_nothing());
         self.v4.get(id).and_then(seeder)
     }
@@ -280,25 +250,23 @@ impl Swarm {
         }
     }
 
-    /// When the swarm began, in seconds since the origin of time.
-    pub(super) const fn born(&self) -> u32 {
-        self.born
-    }
-
     /// Forgets all peers.
-    pub(super) fn clear(&mut self) {
-        (self.v4, self.v6) = (Pool::new(0), Pool::new(0));
+    pub(super) fn clear(&mut self, commons: &Commons) {
+        self.v4.records().for_each(|r| commons.leave(r.ip().ip()));
+        self.v6.records().for_each(|r| commons.leave(r.ip().ip()));
+        self.v4 = Pool::new(0, Policy::Random);
+        self.v6 = Pool::new(0, Policy::Random);
         self.dual = [0; 2];
     }
 
     /// Forgets a peer, at all of its addresses.
-    pub(super) fn remove(&mut self, id: PeerId) {
+    pub(super) fn remove(&mut self, id: PeerId, commons: &Commons) {
         let was_dual = self.dual_of(id);
-        if let Some(at) = self.v4.table.find(&id.0) {
-            self.v4.remove(at);
+        if let Some(at) = self.v4.find(id) {
+            commons.leave(self.v4.remove(at).ip().ip());
         }
-        if let Some(at) = self.v6.table.find(&id.0) {
-            self.v6.remove(at);
+        if let Some(at) = self.v6.find(id) {
+            commons.leave(self.v6.remove(at).ip().ip());
         }
         self.recount(was_dual, None);
     }
@@ -306,16 +274,16 @@ impl Swarm {
     /// Forgets the peers that were silent for longer than `expiry` seconds, if it is time to look for them.
     ///
     /// A small swarm is looked through whenever there may be one; a large one so seldom that the cost does not show.
-    pub(super) fn tidy(&mut self, now: u32, expiry: u32) {
+    pub(super) fn tidy(&mut self, now: u32, expiry: u32, commons: &Commons) {
         let since = now.saturating_sub(expiry);
         let due = self.records() <= FEW || now.saturating_sub(self.swept) > expiry / 64;
         if self.oldest < since && due {
-            self.sweep(now, expiry);
+            self.sweep(now, expiry, commons);
         }
     }
 
     /// Forgets the peers that were silent for longer than `expiry` seconds.
-    pub(super) fn sweep(&mut self, now: u32, expiry: u32) {
+    pub(super) fn sweep(&mut self, now: u32, expiry: u32, commons: &Commons) {
         let since = now.saturating_sub(expiry);
         let Self { v4, v6, dual, .. } = self;
         let mut halve = |seeder: bool| {
@@ -323,42 +291,113 @@ impl Swarm {
             *(if seeder { seeders } else { leechers }) -= 1;
         };
         let oldest4 = v4.sweep(since, |gone| {
-            halve(gone.left().is_nothing());
-            v6.with(gone.id(), |twin| twin.set_dual(false));
+            commons.leave(gone.ip().ip());
+            if gone.dual() {
+                halve(gone.left().is_nothing());
+                v6.with(gone.id(), |twin| twin.set_dual(false));
+            }
         });
         let oldest6 = v6.sweep(since, |gone| {
-            halve(gone.left().is_nothing());
-            v4.with(gone.id(), |twin| twin.set_dual(false));
+            commons.leave(gone.ip().ip());
+            if gone.dual() {
+                halve(gone.left().is_nothing());
+                v4.with(gone.id(), |twin| twin.set_dual(false));
+            }
         });
         self.oldest = oldest4.min(oldest6);
         self.swept = now;
     }
 
-    /// How far each leecher is, in percent of the largest `left` that was ever said; those who lag behind come first. At most `limit` of them.
-    pub(super) fn progress(&self, limit: usize) -> Vec<u8> {
-        let v4 = self
-            .v4
-            .records()
-            .iter()
-            .skip(self.v4.seeders)
-            .map(Record::left);
-        let twins = self.v6.records().iter().skip(self.v6.seeders);
-        let v6 = twins.filter(|record| !record.dual()).map(Record::left);
-        let mut all: Vec<_> = v4
-            .chain(v6)
-            .take(limit)
-            .map(|left| self.percent(left))
-            .collect();
-        all.sort_unstable();
-        all
+    /// The address of all records, as far as sources are told apart by it: `None` if there are several, or more than a few.
+    pub(super) fn only_source(&self, commons: &Commons) -> Option<IpAddr> {
+        if self.records() > FEW_OF_A_SOURCE {
+            return None;
+        }
+        let v4 = self.v4.records().map(|r| r.ip().ip());
+        let mut all = v4.chain(self.v6.records().map(|r| r.ip().ip()));
+        let first = all.next()?;
+        all.all(|ip| commons.is_same(ip, first)).then_some(first)
     }
 
-    /// A leecher never reaches 100.
-    fn percent(&self, left: Left) -> u8 {
-        let left = u128::from(left.bytes().unwrap_or(self.size).min(self.size));
-        let size = u128::from(self.size.max(1));
+    /// How far somebody is who wants `left`, in percent; a leecher never reaches 100.
+    pub(super) fn percent(&self, left: Left) -> u8 {
+        if left.is_nothing() {
+            return 100;
+        }
+        let size = self.size.bytes();
+        let left = u128::from(left.bytes().unwrap_or(size).min(size));
+        let size = u128::from(size.max(1));
         u8::try_from(100 - (left * 100).div_ceil(size)).map_or(99, |n| n.min(99))
     }
+
+    /// The level of a pool with so many of them where somebody belongs who wants `left`.
+    pub(super) fn level(&self, left: Left, levels: usize) -> usize {
+        level(left, self.size.bytes(), levels)
+    }
+
+    /// Bytes a second of a leecher, on average; `None` while nothing is known.
+    pub(super) fn rate(&self) -> Option<u64> {
+        self.pace.rate()
+    }
+
+    /// One record of every leecher.
+    pub(super) fn leechers(&self) -> impl Iterator<Item = PeerRecord> {
+        let v4 = self.v4.seeders()..self.v4.len();
+        let v6 = self.v6.seeders()..self.v6.len();
+        self.peers(v4, v6)
+    }
+
+    /// One record of every seeder.
+    pub(super) fn seeders(&self) -> impl Iterator<Item = PeerRecord> {
+        self.peers(0..self.v4.seeders(), 0..self.v6.seeders())
+    }
+
+    fn peers(&self, v4: Range<usize>, v6: Range<usize>) -> impl Iterator<Item = PeerRecord> {
+        let v4 = v4.filter_map(|at| self.v4.record(at));
+        let v6 = v6.filter_map(|at| self.v6.record(at));
+        let twins = v6.filter(|record| !record.dual());
+        v4.map(PeerRecord::of).chain(twins.map(PeerRecord::of))
+    }
+}
+
+/// A peer, whatever the family of its address.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PeerRecord {
+    pub(super) addr: SocketAddr,
+    pub(super) left: Left,
+    /// When it was last heard of, in seconds since the origin of time.
+    pub(super) seen: u32,
+}
+
+impl PeerRecord {
+    fn of<A: Family>(record: &Record<A>) -> Self {
+        Self {
+            addr: record.addr(),
+            left: record.left(),
+            seen: record.seen(),
+        }
+    }
+}
+
+/// The other record of a peer, if there is one, changes with the first.
+fn tell_twin<A: Family>(pool: &mut Pool<A>, id: PeerId, left: Left, size: u64) {
+    if let Some(at) = pool.find(id) {
+        pool.set_left(at, left, level(left, size, pool.levels()));
+    }
+}
+
+/// Seeders are of level 0, leechers of level 1 or, if there are more, of one of ten by what they want of `size`.
+fn level(left: Left, size: u64, levels: usize) -> usize {
+    if left.is_nothing() {
+        return 0;
+    }
+    if levels < STAGES {
+        return 1;
+    }
+    let bytes = u128::from(left.bytes().unwrap_or(size).min(size));
+    let stages = STAGES as u128;
+    let stage = bytes * stages / u128::from(size.max(1));
+    1 + usize::try_from(stage.min(stages - 1)).unwrap_or(0)
 }
 
 const fn mark<A: Family>(record: &mut Record<A>, completed: bool, dual: bool) {
@@ -370,6 +409,7 @@ const fn mark<A: Family>(record: &mut Record<A>, completed: bool, dual: bool) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::commons::Limits;
     use super::*;
     use std::collections::BTreeMap;
 
@@ -397,22 +437,38 @@ mod tests {
         completed: bool,
     }
 
+    /// Whether every record stands in a level where it may stand.
+    fn in_order<A: Family>(pool: &Pool<A>) -> bool {
+        (0..pool.len()).all(|at| {
+            let left = pool.record(at).unwrap().left();
+            (pool.level(at) == 0) == left.is_nothing() && pool.range(pool.level(at)).contains(&at)
+        })
+    }
+
     #[test]
     fn counts_agree_with_a_plain_list_of_peers() {
+        for policy in [Policy::Random, Policy::Near, Policy::Stage] {
+            agree(policy);
+        }
+    }
+
+    fn agree(policy: Policy) {
         let mut rng = fastrand::Rng::with_seed(5);
-        let mut swarm = Swarm::new(InfoHash([1; 20]), 0, 42, 0);
+        let commons = Commons::new(Limits::default(), 3);
+        let zones = Zones::read("10.0.0.0/28 a\n10.0.0.16/28 b\n").unwrap();
+        let mut swarm = Swarm::new(InfoHash([1; 20]), 0, 42, policy, 0);
         let mut model: BTreeMap<u8, Model> = BTreeMap::new();
         let (mut now, mut completed) = (0, 0);
-        for _ in 0..30_000 {
+        for _ in 0..10_000 {
             now += rng.u32(0..4);
             let id = rng.u8(..60);
             match rng.u8(..20) {
                 0 | 1 => {
-                    swarm.remove(PeerId([id; 20]));
+                    swarm.remove(PeerId([id; 20]), &commons);
                     model.remove(&id);
                 }
                 2 => {
-                    swarm.sweep(now, EXPIRY);
+                    swarm.sweep(now, EXPIRY, &commons);
                     model.retain(|_, peer| {
                         let keep = |t: &u32| *t >= now.saturating_sub(EXPIRY);
                         peer.seen = peer.seen.map(|seen| seen.filter(keep));
@@ -420,8 +476,8 @@ mod tests {
                     });
                 }
                 dice => {
-                    let (v6, left) = (rng.bool(), u64::from(rng.u8(..2)));
-                    swarm.put(report(id, v6, left, dice > 16), now);
+                    let (v6, left) = (rng.bool(), u64::from(rng.u8(..2)) * rng.u64(..100));
+                    swarm.put(report(id, v6, left, dice > 16), &zones, &commons, now);
                     let peer = model.entry(id).or_default();
                     peer.seen[usize::from(v6)] = Some(now);
                     peer.seeder = left == 0;
@@ -438,39 +494,10 @@ mod tests {
                 incomplete: u32::try_from(model.len() - seeders).unwrap(),
             };
             assert_eq!(swarm.stats(), expected);
-            for pool in [swarm.v4.records().len(), swarm.v6.records().len()] {
-                assert!(pool <= model.len());
-            }
-            let tidy = |records: &[bool], seeders: usize| {
-                records
-                    .iter()
-                    .enumerate()
-                    .all(|(at, &is)| is == (at < seeders))
-            };
-            let v4: Vec<_> = swarm
-                .v4
-                .records()
-                .iter()
-                .map(|r| r.left().is_nothing())
-                .collect();
-            let v6: Vec<_> = swarm
-                .v6
-                .records()
-                .iter()
-                .map(|r| r.left().is_nothing())
-                .collect();
-            assert!(tidy(&v4, swarm.v4.seeders()) && tidy(&v6, swarm.v6.seeders()));
+            assert!(swarm.v4.len() <= model.len() && swarm.v6.len() <= model.len());
+            assert_eq!(commons.records(), swarm.records());
+            assert!(in_order(&swarm.v4) && in_order(&swarm.v6));
         }
         assert!(completed > 100, "{completed}");
-    }
-
-    #[test]
-    fn progress_is_told_with_the_laggards_first() {
-        let mut swarm = Swarm::new(InfoHash([1; 20]), 0, 42, 0);
-        for (id, left) in [(1, 1000), (2, 0), (3, 500), (4, 1), (5, 999)] {
-            swarm.put(report(id, id == 5, left, false), 1);
-        }
-        assert_eq!(swarm.progress(10), [0, 0, 50, 99]);
-        assert_eq!(swarm.progress(1).len(), 1);
     }
 }

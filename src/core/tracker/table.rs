@@ -1,7 +1,12 @@
 //! A set of entries, each under a key of 20 bytes: dense, so that a window of it can be handed out, and with an index, so that one is found at once.
 //!
-//! The entries stand in one vector, whose order the owner may use ([`Table::swap`]). The index costs 5 to 10 bytes for each. Keys are chosen by
-//! strangers, so they are mixed with a secret before they choose a slot.
+//! The entries stand one after the other, in an order that the owner may use ([`Table::swap`]). Keys are chosen by strangers, so they are mixed with a
+//! secret before they choose a slot of the index.
+//!
+//! A slot holds a position, and in the bits that the position leaves free a mark of the key, so that a search rarely looks at an entry in vain. Slots
+//! have two bytes up to 65,536 of them, four beyond, and are 40 to 81 % in use: 2.5 to 5 bytes for an entry in small tables, 5 to 10 in large ones.
+
+use super::segments::Segments;
 
 /// An entry that knows its key.
 pub(super) trait Keyed {
@@ -12,23 +17,93 @@ pub(super) trait Keyed {
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Table<T> {
-    entries: Vec<T>,
-    /// Positions in `entries`, or [`EMPTY`]; a power of two of them, or none while a walk over the entries is as fast.
-    slots: Vec<u32>,
+    entries: Segments<T>,
+    slots: Slots,
     secret: u64,
 }
 
+/// A power of two of slots.
+#[derive(Debug)]
+enum Slots {
+    /// None, while a walk over the entries is as fast.
+    None,
+    Narrow(Box<[u16]>),
+    Wide(Box<[u32]>),
+}
+
+/// A slot without an entry. Never a position with its mark, since the last position is never reached.
 const EMPTY: u32 = u32::MAX;
 
 /// Up to so many entries are looked through one by one.
 const FEW: usize = 8;
 
+/// So many slots still have two bytes.
+const NARROW: usize = 1 << 16;
+
+impl Slots {
+    fn new(slots: usize) -> Self {
+        if slots <= NARROW {
+            Self::Narrow(vec![u16::MAX; slots].into())
+        } else {
+            Self::Wide(vec![EMPTY; slots].into())
+        }
+    }
+
+    const fn len(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Narrow(slots) => slots.len(),
+            Self::Wide(slots) => slots.len(),
+        }
+    }
+
+    const fn heap(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Narrow(slots) => slots.len() * 2,
+            Self::Wide(slots) => slots.len() * 4,
+        }
+    }
+
+    /// What the slot holds, or [`EMPTY`].
+    fn get(&self, slot: usize) -> u32 {
+        match self {
+            Self::None => EMPTY,
+            Self::Narrow(slots) => match slots[slot] {
+                u16::MAX => EMPTY,
+                held => held.into(),
+            },
+            Self::Wide(slots) => slots[slot],
+        }
+    }
+
+    /// `held` fits, or is [`EMPTY`].
+    fn set(&mut self, slot: usize, held: u32) {
+        match self {
+            Self::None => {}
+            Self::Narrow(slots) => slots[slot] = u16::try_from(held).unwrap_or(u16::MAX),
+            Self::Wide(slots) => slots[slot] = held,
+        }
+    }
+
+    /// The mark of a key with this hash, in the bits that a position leaves free.
+    fn mark(&self, hash: u64) -> u32 {
+        let high = (hash >> 32) as u32;
+        let mask = u32::try_from(self.len() - 1).unwrap_or(u32::MAX);
+        match self {
+            Self::None => 0,
+            Self::Narrow(_) => high & 0xffff & !mask,
+            Self::Wide(_) => high & !mask,
+        }
+    }
+}
+
 impl<T: Keyed> Table<T> {
     /// An empty table, which takes no heap.
     pub(super) const fn new(secret: u64) -> Self {
         Self {
-            entries: Vec::new(),
-            slots: Vec::new(),
+            entries: Segments::new(),
+            slots: Slots::None,
             secret,
         }
     }
@@ -45,39 +120,59 @@ impl<T: Keyed> Table<T> {
         self.entries.get_mut(at)
     }
 
-    pub(super) fn as_slice(&self) -> &[T] {
-        &self.entries
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.entries.iter()
+    }
+
+    /// Bytes of heap, without what entries have of their own.
+    pub(super) const fn heap(&self) -> usize {
+        self.entries.heap() + self.slots.heap()
+    }
+
+    /// Bytes of heap that one more entry may cost.
+    pub(super) fn growth(&self) -> usize {
+        let slots = match self.len() + 1 {
+            n if n > FEW && self.is_crowded(n) => {
+                let slots = Self::slots_for(n);
+                let each = if slots <= NARROW { 2 } else { 4 };
+                (slots * each).saturating_sub(self.slots.heap())
+            }
+            _ => 0,
+        };
+        self.entries.growth() + slots
     }
 
     /// Where the entry with this key stands.
     pub(super) fn find(&self, key: &[u8; 20]) -> Option<usize> {
-        if self.slots.is_empty() {
+        if self.slots.len() == 0 {
             return self.entries.iter().position(|entry| entry.key() == key);
         }
-        let mut slot = self.home(key);
+        let hash = mix(self.secret, key);
+        let (mask, mark) = (self.mask(), self.slots.mark(hash));
+        let mut slot = home(hash, mask);
         loop {
-            let at = self.slots[slot] as usize;
-            if at == EMPTY as usize {
+            let held = self.slots.get(slot);
+            if held == EMPTY {
                 return None;
             }
-            if self.entries[at].key() == key {
+            let at = held as usize & mask;
+            if held & !(mask as u32) == mark && self.is_at(at, key) {
                 return Some(at);
             }
-            slot = self.after(slot);
+            slot = (slot + 1) & mask;
         }
+    }
+
+    fn is_at(&self, at: usize, key: &[u8; 20]) -> bool {
+        self.entries.get(at).is_some_and(|entry| entry.key() == key)
     }
 
     /// Adds an entry whose key is not in the table, at the end. Returns where it stands.
     pub(super) fn push(&mut self, entry: T) -> usize {
-        let at = self.entries.len();
-        if at == self.entries.capacity() {
-            // By a quarter: doubling would leave up to half of the memory unused.
-            self.entries.reserve_exact((at / 4).max(2));
-        }
+        let at = self.len();
         self.entries.push(entry);
-        if self.entries.len() > FEW {
-            // At most seven eighths full, so that a search ends soon.
-            if self.entries.len() * 8 > self.slots.len() * 7 {
+        if self.len() > FEW {
+            if self.is_crowded(self.len()) {
                 self.rebuild();
             } else {
                 self.link(at);
@@ -88,17 +183,14 @@ impl<T: Keyed> Table<T> {
 
     /// Takes out the entry at `at`; the last one takes its place.
     pub(super) fn remove(&mut self, at: usize) -> T {
-        let last = self.entries.len() - 1;
+        let last = self.len() - 1;
         self.swap(at, last);
         self.unlink(last);
-        let entry = self.entries.swap_remove(last);
-        if self.entries.len() <= FEW {
-            self.slots = Vec::new();
-        } else if self.slots.len() > self.entries.len() * 16 {
+        let entry = self.entries.pop().expect("there is an entry at `at`");
+        if self.len() <= FEW {
+            self.slots = Slots::None;
+        } else if self.slots.len() > self.len() * 16 {
             self.rebuild();
-        }
-        if self.entries.len() * 4 < self.entries.capacity() {
-            self.entries.shrink_to(self.entries.len() * 2);
         }
         entry
     }
@@ -108,70 +200,91 @@ impl<T: Keyed> Table<T> {
         if a == b {
             return;
         }
-        if !self.slots.is_empty() {
+        if self.slots.len() > 0 {
             let (slot_a, slot_b) = (self.slot_of(a), self.slot_of(b));
-            self.slots.swap(slot_a, slot_b);
+            let (held_a, held_b) = (self.slots.get(slot_a), self.slots.get(slot_b));
+            // The marks belong to the slots' keys, and stay.
+            let positions = (held_a ^ held_b) & self.mask() as u32;
+            self.slots.set(slot_a, held_a ^ positions);
+            self.slots.set(slot_b, held_b ^ positions);
         }
         self.entries.swap(a, b);
     }
 
     /// The slot that holds position `at`.
     fn slot_of(&self, at: usize) -> usize {
-        let mut slot = self.home(self.entries[at].key());
-        while self.slots[slot] as usize != at {
-            slot = self.after(slot);
+        let mask = self.mask();
+        let mut slot = home(self.hash_at(at), mask);
+        while self.slots.get(slot) as usize & mask != at {
+            slot = (slot + 1) & mask;
         }
         slot
     }
 
     fn link(&mut self, at: usize) {
-        let mut slot = self.home(self.entries[at].key());
-        while self.slots[slot] != EMPTY {
-            slot = self.after(slot);
+        let (hash, mask) = (self.hash_at(at), self.mask());
+        let mut slot = home(hash, mask);
+        while self.slots.get(slot) != EMPTY {
+            slot = (slot + 1) & mask;
         }
-        self.slots[slot] =
-            u32::try_from(at).expect("fewer entries than 2^32, by the bound on peers");
+        let position = u32::try_from(at).expect("fewer entries than 2^32, by the bound on memory");
+        self.slots.set(slot, position | self.slots.mark(hash));
     }
 
     /// Frees the slot of position `at`, and moves those up that had to go past it: so no slot has to be marked as left.
     fn unlink(&mut self, at: usize) {
-        if self.slots.is_empty() {
+        if self.slots.len() == 0 {
             return;
         }
-        let mask = self.slots.len() - 1;
+        let mask = self.mask();
         let mut hole = self.slot_of(at);
         let mut slot = hole;
         loop {
-            slot = self.after(slot);
-            let next = self.slots[slot];
+            slot = (slot + 1) & mask;
+            let next = self.slots.get(slot);
             if next == EMPTY {
                 break;
             }
-            let home = self.home(self.entries[next as usize].key());
+            let home = home(self.hash_at(next as usize & mask), mask);
             // Whether the hole lies on the way from its home to where it stands.
             if (slot.wrapping_sub(home) & mask) >= (slot.wrapping_sub(hole) & mask) {
-                self.slots[hole] = next;
+                self.slots.set(hole, next);
                 hole = slot;
             }
         }
-        self.slots[hole] = EMPTY;
+        self.slots.set(hole, EMPTY);
     }
 
     fn rebuild(&mut self) {
-        let slots = (self.entries.len() * 8 / 7 + 1).next_power_of_two();
-        self.slots = vec![EMPTY; slots];
-        for at in 0..self.entries.len() {
+        // The old ones go before the new ones come.
+        self.slots = Slots::None;
+        self.slots = Slots::new(Self::slots_for(self.len()));
+        for at in 0..self.len() {
             self.link(at);
         }
     }
 
-    const fn after(&self, slot: usize) -> usize {
-        (slot + 1) & (self.slots.len() - 1)
+    /// Whether `n` entries are more than thirteen sixteenths of the slots: beyond that a search in vain takes too long.
+    const fn is_crowded(&self, n: usize) -> bool {
+        n * 16 > self.slots.len() * 13
     }
 
-    fn home(&self, key: &[u8; 20]) -> usize {
-        usize::try_from(mix(self.secret, key)).unwrap_or(usize::MAX) & (self.slots.len() - 1)
+    const fn slots_for(n: usize) -> usize {
+        (n * 16 / 13 + 1).next_power_of_two()
     }
+
+    const fn mask(&self) -> usize {
+        self.slots.len() - 1
+    }
+
+    fn hash_at(&self, at: usize) -> u64 {
+        let entry = self.entries.get(at);
+        mix(self.secret, entry.expect("a position of an entry").key())
+    }
+}
+
+fn home(hash: u64, mask: usize) -> usize {
+    hash as usize & mask
 }
 
 /// Folds `key` and `secret` into a number that nobody can foresee who does not know the secret.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::base::id::PeerId;
+use crate::core::tracker::Limits;
 
 const HASH: InfoHash = InfoHash([1; 20]);
 
@@ -13,8 +14,9 @@ struct World {
 }
 
 fn world(config: Config) -> World {
+    let commons = Commons::new(Limits::default(), 5);
     World {
-        shard: Shard::new(config, 7),
+        shard: Shard::new(config, Arc::new(commons), 7),
         rng: fastrand::Rng::with_seed(1),
         now: Time::from_secs(1000),
         reply: AnnounceReply::default(),
@@ -232,34 +234,6 @@ fn ids_come_only_where_they_are_shown() {
 }
 
 #[test]
-fn a_flood_of_swarms_stays_bounded_and_those_with_seeders_survive() {
-    let mut w = world(Config {
-        swarms: 100,
-        records: 150,
-        remembered: 10,
-        ..Config::default()
-    });
-    w.say(1, 0, Event::Started);
-    for n in 0..5000_u16 {
-        let mut request = request(2, u64::from(n % 7), Event::Completed);
-        request.info_hash.0[..2].copy_from_slice(&n.to_be_bytes());
-        // Once seeders fill it, there may be no room for more.
-        let _ = w.ask("10.0.0.2", &request);
-        assert!(w.shard.swarms.len() <= 100 && w.shard.records <= 150);
-        assert!(w.shard.remains.len() <= 10);
-    }
-    assert_eq!(w.shard.scrape(w.now, HASH).complete, 1);
-    let mut late = request(3, 0, Event::Started);
-    late.info_hash = InfoHash([0xee; 20]);
-    let refusal = w.ask("10.0.0.3", &late).unwrap_err();
-    assert_eq!(refusal.retry, Retry::Minutes(5));
-    assert!(
-        w.ask("10.0.0.1", &request(1, 0, Event::None)).is_ok(),
-        "whoever is in stays in"
-    );
-}
-
-#[test]
 fn info_hashes_and_ids_of_any_bytes_stay_apart() {
     let mut w = world(Config::default());
     let ids = [[0xff; 20], [0xfe; 20], *b"::::::::::::::::::::", [0; 20]];
@@ -272,7 +246,7 @@ fn info_hashes_and_ids_of_any_bytes_stay_apart() {
     }
     let mut views: Vec<_> = w
         .shard
-        .views(10)
+        .views(w.now, 10)
         .map(|v| (v.hash.0, v.stats.incomplete))
         .collect();
     views.sort_unstable();

@@ -1,0 +1,25 @@
+//! Anybody (R51).
+
+use std::net::SocketAddr;
+
+use super::window::{Tray, Window};
+use crate::base::id::PeerId;
+use crate::core::tracker::pool::Pool;
+use crate::core::tracker::record::Family;
+
+/// Seeders and leechers in proportion; a little more of the one where there is too little of the other.
+pub(super) fn pick<A: Family, F: FnMut(SocketAddr, PeerId)>(
+    pool: &Pool<A>,
+    tray: &mut Tray<'_, F>,
+    rng: &mut fastrand::Rng,
+) {
+    let (seeders, all) = (pool.seeders(), pool.len());
+    let mut leechers = Window::new(seeders..all, rng);
+    if !tray.asker.left.is_nothing() {
+        let room = tray.room();
+        let share = (room * seeders).div_ceil(all.max(1));
+        let share = share.max(room.saturating_sub(all - seeders));
+        tray.take(pool, &mut Window::new(0..seeders, rng), share, |_, _| true);
+    }
+    tray.take(pool, &mut leechers, usize::MAX, |_, _| true);
+}

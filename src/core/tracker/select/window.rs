@@ -1,0 +1,143 @@
+//! What all policies take peers with: windows of positions, and a tray that knows who fits.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+
+use super::Asker;
+use crate::base::endpoint;
+use crate::base::id::PeerId;
+use crate::core::tracker::pool::Pool;
+use crate::core::tracker::record::{Family, Record};
+
+/// What has been found for an asker in one pool.
+pub(super) struct Tray<'a, F> {
+    pub(super) asker: &'a Asker,
+    /// Whether the pool is that of the asker's family. In the other one, peers that have a record in both are passed over.
+    pub(super) own: bool,
+    room: usize,
+    /// A position that has been told of out of turn.
+    skip: Option<usize>,
+    tell: &'a mut F,
+}
+
+impl<'a, F: FnMut(SocketAddr, PeerId)> Tray<'a, F> {
+    pub(super) const fn new(asker: &'a Asker, own: bool, room: usize, tell: &'a mut F) -> Self {
+        Self {
+            asker,
+            own,
+            room,
+            skip: None,
+            tell,
+        }
+    }
+
+    /// How many more are wanted.
+    pub(super) const fn room(&self) -> usize {
+        self.room
+    }
+
+    /// Tells of the record at `at` if it fits; whether it did.
+    pub(super) fn offer<A: Family>(&mut self, pool: &Pool<A>, at: usize) -> bool {
+        let fits = |record: &&Record<A>| {
+            record.seen() >= self.asker.since
+                && (self.own || !record.dual())
+                && self.skip != Some(at)
+                && may_be_told(record.addr(), self.asker.ip)
+                && record.id() != self.asker.id
+        };
+        let Some(record) = pool.record(at).filter(fits) else {
+            return false;
+        };
+        (self.tell)(record.addr(), record.id());
+        self.room -= 1;
+        true
+    }
+
+    /// Tells of one from a window, which later windows may hold, too.
+    pub(super) fn take_first<A: Family>(&mut self, pool: &Pool<A>, window: &mut Window) {
+        self.skip = (self.room > 0)
+            .then(|| window.by_ref().take(LOOKS).find(|&at| self.offer(pool, at)))
+            .flatten();
+    }
+
+    /// Tells of up to `most` that a window holds and that are `good`.
+    pub(super) fn take<A: Family>(
+        &mut self,
+        pool: &Pool<A>,
+        window: &mut impl Iterator<Item = usize>,
+        most: usize,
+        good: impl Fn(usize, &Record<A>) -> bool,
+    ) {
+        let most = most.min(self.room);
+        let (mut taken, mut looks) = (0, reach(most));
+        while taken < most && looks > 0 {
+            let Some(at) = window.next() else {
+                break;
+            };
+            looks -= 1;
+            let is_good = pool.record(at).is_some_and(|record| good(at, record));
+            taken += usize::from(is_good && self.offer(pool, at));
+        }
+    }
+}
+
+/// Records that are looked at for one.
+const LOOKS: usize = 16;
+
+/// How many records are looked at to find `room` that fit.
+const fn reach(room: usize) -> usize {
+    room.saturating_mul(2).saturating_add(LOOKS)
+}
+
+/// Goes round a range of positions once, from a random place.
+#[derive(Clone, Debug)]
+pub(super) struct Window {
+    range: Range<usize>,
+    at: usize,
+    left: usize,
+}
+
+impl Window {
+    pub(super) fn new(range: Range<usize>, rng: &mut fastrand::Rng) -> Self {
+        let at = if range.is_empty() {
+            range.start
+        } else {
+            rng.usize(range.clone())
+        };
+        Self {
+            left: range.len(),
+            at,
+            range,
+        }
+    }
+}
+
+impl Iterator for Window {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        self.left = self.left.checked_sub(1)?;
+        let at = self.at;
+        self.at = if at + 1 == self.range.end {
+            self.range.start
+        } else {
+            at + 1
+        };
+        Some(at)
+    }
+}
+
+/// Whether `asker` can do anything with `addr`: loopback means something only on the same host, a link's own addresses only on that link.
+fn may_be_told(addr: SocketAddr, asker: IpAddr) -> bool {
+    let ip = addr.ip();
+    endpoint::is_dialable(addr)
+        && (!ip.is_loopback() || asker.is_loopback())
+        && (!is_of_link(ip) || is_of_link(asker))
+}
+
+const fn is_of_link(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
+}
