@@ -55,6 +55,7 @@
 //! | BEP | subject | where |
 //! | --- | --- | --- |
 //! | 3 | torrents, peer wire, HTTP trackers | [`base::bencode`], [`proto::metainfo`], [`proto::peer`], [`proto::tracker`] |
+//! | 5 | DHT nodes in torrents | [`proto::metainfo`] |
 //! | 6 | fast extension | [`proto::peer::message`], [`core::swarm`] |
 //! | 7, 23 | IPv6 and compact peers | [`base::endpoint`], [`proto::tracker::http`] |
 //! | 9, 53 | magnet links, as text | [`proto::magnet`] |

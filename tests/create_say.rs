@@ -380,12 +380,18 @@ fn long_lists_are_cut_unless_all_is_asked_for() {
 const NFC: &str = "\u{e9}";
 const NFD: &str = "e\u{301}";
 
+/// A folder with a file of each name, both with the same bytes, and its torrent.
+fn both_forms(label: &str) -> TempDir {
+    let dir = TempDir::new(label);
+    write(&dir.join("t").join(NFC), b"same");
+    write(&dir.join("t").join(NFD), b"same");
+    create(dir.path(), &["t"]);
+    dir
+}
+
 #[test]
 fn names_are_written_as_they_are_on_disk() {
-    let dir = TempDir::new("spelt");
-    write(&dir.join("t").join(NFC), b"1");
-    write(&dir.join("t").join(NFD), b"2");
-    create(dir.path(), &["t"]);
+    let dir = both_forms("spelt");
     let files = shown(dir.path(), "t.torrent")["files"].clone();
     assert_eq!(
         (&files[0]["path"], &files[1]["path"]),
@@ -436,10 +442,7 @@ fn names_in_another_unicode_form_are_found_in_files_and_folders() {
 
 #[test]
 fn a_file_that_is_listed_itself_stands_for_no_other() {
-    let dir = TempDir::new("both-forms");
-    write(&dir.join("t").join(NFC), b"same");
-    write(&dir.join("t").join(NFD), b"same");
-    create(dir.path(), &["t"]);
+    let dir = both_forms("listed");
     fs::remove_file(dir.join("t").join(NFD)).unwrap();
     let report = verify(&dir, &["--json"]);
     assert_eq!(report.code, 4);
