@@ -6,9 +6,9 @@ mod support;
 
 use std::process::Command;
 
-use hivebt::base::id::InfoHash;
+use hivebt::base::id::{InfoHash, PeerId};
 use hivebt::proto::tracker::http::{parse_announce, parse_scrape, scrape_url};
-use hivebt::proto::tracker::{AnnounceReply, AnnounceRequest, Event, ReplyError};
+use hivebt::proto::tracker::{AnnounceReply, AnnounceRequest, Event, ReplyError, Retry};
 use rustix::process::Signal;
 use support::announce::{Site, peer};
 use support::ours::{LIMIT, program};
@@ -115,6 +115,150 @@ fn keys_are_read_again_when_told_and_a_bad_file_changes_nothing() {
 }
 
 #[test]
+fn what_users_move_is_counted_and_who_is_short_may_only_seed() {
+    let keys = format!("{ALICE} alice\n{BOB} bob\n");
+    let club = Club::open(
+        &keys,
+        &[
+            "--min-ratio",
+            "1",
+            "--ratio-grace",
+            "1K",
+            "--max-speed",
+            "100G",
+        ],
+    );
+    let (alice, bob) = (format!("/{ALICE}"), format!("/{BOB}"));
+    let say = |key: &str, n, counters: (u64, u64, u64), event| {
+        let (uploaded, downloaded, left) = counters;
+        let request = AnnounceRequest {
+            uploaded,
+            downloaded,
+            ..peer(HASH, n, left, event)
+        };
+        club.announce(key, &request)
+    };
+    say(&alice, 1, (0, 0, 0), Event::Started).unwrap();
+    say(&bob, 2, (0, 0, 5000), Event::Started).unwrap();
+    say(&bob, 2, (0, 1000, 4000), Event::None).unwrap();
+    let short = |outcome| match outcome {
+        Err(ReplyError::Refused(refusal)) => {
+            assert_eq!(refusal.retry, Retry::Minutes(15));
+            refusal.reason
+        }
+        other => panic!("not refused: {other:?}"),
+    };
+    let told = short(say(&bob, 2, (0, 3000, 2000), Event::None));
+    assert!(
+        told.contains("0 bytes uploaded and 3000 bytes downloaded"),
+        "{told}"
+    );
+    let seen = say(&alice, 1, (3000, 0, 0), Event::None).unwrap();
+    assert_eq!(
+        (seen.peers, seen.incomplete),
+        (vec![], Some(0)),
+        "who is refused is not found by others"
+    );
+    let other = InfoHash([0xb2; 20]);
+    let elsewhere = AnnounceRequest {
+        left: Some(9),
+        ..AnnounceRequest::new(other, PeerId([3; 20]), 9)
+    };
+    short(club.announce(&bob, &elsewhere));
+    let seeding = AnnounceRequest {
+        left: Some(0),
+        ..elsewhere.clone()
+    };
+    club.announce(&bob, &seeding).unwrap();
+    let leeching = AnnounceRequest {
+        peer_id: PeerId([4; 20]),
+        ..elsewhere.clone()
+    };
+    club.announce(&alice, &leeching).unwrap();
+    let served = AnnounceRequest {
+        downloaded: 3000,
+        ..leeching
+    };
+    club.announce(&alice, &served).unwrap();
+    // Twice the same, which changes nothing, and then the truth.
+    for uploaded in [2000, 2000] {
+        club.announce(
+            &bob,
+            &AnnounceRequest {
+                uploaded,
+                ..seeding.clone()
+            },
+        )
+        .unwrap();
+    }
+    short(say(&bob, 2, (0, 3000, 2000), Event::None));
+    club.announce(
+        &bob,
+        &AnnounceRequest {
+            uploaded: 3000,
+            ..seeding
+        },
+    )
+    .unwrap();
+    let back = say(&bob, 2, (0, 3000, 2000), Event::None).unwrap();
+    assert_eq!(back.complete, Some(1));
+}
+
+#[test]
+fn limits_of_a_key_are_told_and_a_farewell_makes_room() {
+    let club = Club::open(&format!("{ALICE} alice max-torrents=2 max-peers=3\n"), &[]);
+    let key = format!("/{ALICE}");
+    club.announce(&key, &peer(InfoHash([2; 20]), 9, 0, Event::Started))
+        .unwrap();
+    for n in [1, 2, 1] {
+        club.announce(&key, &seeder(n)).unwrap();
+    }
+    assert_eq!(
+        club.refusal(&key, &seeder(3)),
+        "your key allows 3 peers at once, and has them"
+    );
+    club.announce(&key, &peer(HASH, 2, 0, Event::Stopped))
+        .unwrap();
+    let other = peer(InfoHash([3; 20]), 3, 0, Event::Started);
+    assert_eq!(
+        club.refusal(&key, &other),
+        "your key allows 2 torrents at once, and has them"
+    );
+    club.announce(&key, &seeder(3)).unwrap();
+    let scraped = club
+        .site
+        .get(&scrape_url(&format!("/scrape{key}"), &[HASH]))
+        .1;
+    assert_eq!(parse_scrape(&scraped).unwrap()[0].1.complete, 2);
+}
+
+#[test]
+fn a_new_key_is_made_and_works() {
+    let tracker = |options: &[&str]| {
+        let mut command = Command::new(program("tracker"));
+        command.args(options);
+        run("hivebt-tracker", command, LIMIT)
+    };
+    let made = tracker(&["--new-key", "zoe"]);
+    assert_eq!((made.code, made.stderr.as_str()), (0, ""));
+    let club = Club::open(&made.stdout, &[]);
+    let key = made.stdout.strip_suffix(" zoe\n").unwrap();
+    assert!(key.len() == 32 && club.announce(&format!("/{key}"), &seeder(1)).is_ok());
+    let refused = tracker(&["--new-key", "two words"]);
+    assert!(
+        refused.code == 2 && refused.stderr.contains("--new-key"),
+        "{}",
+        refused.stderr
+    );
+    let idle = tracker(&["--min-ratio", "0.5"]);
+    assert!(
+        idle.code == 2 && idle.stderr.contains("without `--keys`"),
+        "{}",
+        idle.stderr
+    );
+}
+
+#[test]
 fn mistakes_of_the_operator_are_told_with_the_right_code() {
     let dir = TempDir::new("bad-keys");
     let bad = dir.join("keys");
@@ -132,6 +276,8 @@ fn mistakes_of_the_operator_are_told_with_the_right_code() {
             "cannot read the keys `",
         ),
         (vec!["--keys"], 2, "--keys"),
+        (vec!["--min-ratio", "-1"], 2, "--min-ratio"),
+        (vec!["--ratio-grace", "much"], 2, "--ratio-grace"),
     ] {
         let mut command = Command::new(program("tracker"));
         command.args(["-l", "127.0.0.1:0"]).args(&options);

@@ -7,5 +7,7 @@ pub mod metainfo;
 pub mod peer;
 pub mod percent;
 pub mod resume;
+mod sealed;
 pub mod tracker;
+pub mod tracker_state;
 pub mod url;

@@ -3,16 +3,16 @@
 //! A bencoded dictionary `{"hivebt resume": 1, "sha1": <of the state's raw bytes>, "state": {…}}`. A file that is cut short, altered or of
 //! another kind or version is an error, and nothing of it is believed.
 
-use std::fmt;
-
-use crate::base::bencode::{self, Dict, Document, Limits, Value};
+use super::sealed::Seal;
+use crate::base::bencode::{Dict, Document, Limits, Value};
 use crate::base::bitfield::Bitfield;
 use crate::base::geometry::Geometry;
 use crate::base::id::InfoHash;
-use crate::base::sha1;
 
-/// The version that is written, and the only one that is read.
-const VERSION: i64 = 1;
+const SEAL: Seal = Seal {
+    kind: "hivebt resume",
+    version: 1,
+};
 
 /// A million files and a hundred million pieces fit.
 const LIMITS: Limits = Limits {
@@ -63,37 +63,14 @@ pub struct Resume {
 }
 
 /// Why bytes are not a state of ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResumeError {
-    /// Not bencoding.
-    Bencode(bencode::Error),
-    /// Bencoding, but no state, or one with this entry missing or impossible.
-    Entry(&'static str),
-    /// Written by another version.
-    Version(i64),
-    /// The checksum does not match.
-    Checksum,
-}
-
-impl fmt::Display for ResumeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bencode(error) => error.fmt(f),
-            Self::Entry(key) => write!(f, "no usable entry `{key}`"),
-            Self::Version(n) => write!(f, "version {n}, this program knows {VERSION}"),
-            Self::Checksum => f.write_str("the checksum does not match"),
-        }
-    }
-}
-
-impl std::error::Error for ResumeError {}
+pub use super::sealed::SealError as ResumeError;
 
 impl Resume {
     /// The state as bytes of a file.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let geometry = &self.geometry;
-        let state = Value::dict([
+        SEAL.close(&Value::dict([
             (&b"boot"[..], self.boot_id.as_str().into()),
             (b"clean", Value::Int(self.clean.into())),
             (b"downloaded", count(self.downloaded)),
@@ -105,15 +82,7 @@ impl Resume {
             (b"synced", self.synced.as_bytes().into()),
             (b"uploaded", count(self.uploaded)),
             (b"verified", self.verified.as_bytes().into()),
-        ])
-        .to_bytes();
-        let sum = sha1::digest(&state);
-        Value::dict([
-            (&b"hivebt resume"[..], Value::Int(VERSION)),
-            (b"sha1", (&sum[..]).into()),
-            (b"state", Value::Raw(state.into())),
-        ])
-        .to_bytes()
+        ]))
     }
 
     /// Reads what [`Resume::to_bytes`] wrote.
@@ -122,20 +91,7 @@ impl Resume {
     /// If a single bit is wrong.
     pub fn parse(bytes: &[u8]) -> Result<Self, ResumeError> {
         let document = Document::parse(bytes, LIMITS).map_err(ResumeError::Bencode)?;
-        let outer = document.root().dict();
-        let outer = outer.ok_or(ResumeError::Entry("hivebt resume"))?;
-        let version = outer.get(b"hivebt resume").and_then(|v| v.int());
-        match version {
-            Some(VERSION) => {}
-            Some(other) => return Err(ResumeError::Version(other)),
-            None => return Err(ResumeError::Entry("hivebt resume")),
-        }
-        let state = outer.get(b"state").ok_or(ResumeError::Entry("state"))?;
-        let sum = outer.get(b"sha1").and_then(|v| v.bytes());
-        if sum != Some(&sha1::digest(state.raw())[..]) {
-            return Err(ResumeError::Checksum);
-        }
-        Self::read(state.dict().ok_or(ResumeError::Entry("state"))?)
+        Self::read(SEAL.open(&document)?)
     }
 
     fn read(state: Dict<'_>) -> Result<Self, ResumeError> {
@@ -231,6 +187,7 @@ fn unpack_one(entry: &[u8; STAMP]) -> Option<Option<Stamp>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::sealed::tests::{assert_sealed, reseal};
     use super::*;
     use crate::base::geometry::PieceIndex;
 
@@ -263,47 +220,13 @@ mod tests {
     }
 
     #[test]
-    fn a_state_with_any_byte_changed_or_missing_is_an_error() {
+    fn a_state_that_is_altered_cut_short_or_impossible_is_an_error() {
         let good = sample().to_bytes();
-        for end in 0..good.len() {
-            assert!(Resume::parse(&good[..end]).is_err(), "cut at {end}");
-        }
-        for at in 0..good.len() {
-            for byte in (0..=255).filter(|b| *b != good[at]) {
-                let mut bad = good.clone();
-                bad[at] = byte;
-                assert!(Resume::parse(&bad).is_err(), "byte {at} made {byte}");
-            }
-        }
-        assert!(Resume::parse(&[&good[..], b"\n"].concat()).is_err());
-    }
-
-    #[test]
-    fn a_state_with_a_true_checksum_but_impossible_entries_is_an_error() {
-        let good = sample().to_bytes();
-        let from = good.windows(5).position(|w| w == b"state").unwrap() + 5;
-        let inner = &good[from..good.len() - 1];
-        let wrap = |inner: &[u8]| {
-            let mut file = b"d13:hivebt resumei1e4:sha120:".to_vec();
-            file.extend(sha1::digest(inner));
-            file.extend(b"5:state");
-            file.extend(inner);
-            file.push(b'e');
-            file
-        };
-        assert_eq!(wrap(inner), good);
-        let mut refused = 0;
-        for at in 0..inner.len() {
-            for byte in 0..=255 {
-                let mut bad = inner.to_vec();
-                bad[at] = byte;
-                refused += u32::from(Resume::parse(&wrap(&bad)).is_err());
-            }
-        }
+        let all: Vec<_> = (0..=255).collect();
+        let refused = assert_sealed(&good, &all, |bytes| Resume::parse(bytes).is_err());
         assert!(refused > 1000, "{refused}");
-        let empty = wrap(b"de");
         assert_eq!(
-            Resume::parse(&empty),
+            Resume::parse(&reseal(&good, b"de")),
             Err(ResumeError::Entry("piece length"))
         );
         assert_eq!(
@@ -312,7 +235,7 @@ mod tests {
         );
         assert_eq!(
             Resume::parse(b"d13:hivebt resumei2ee"),
-            Err(ResumeError::Version(2))
+            Err(ResumeError::Version(2, 1))
         );
     }
 }

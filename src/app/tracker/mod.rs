@@ -208,8 +208,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failur
             format_args!("cannot watch for signals: {cause}"),
         )
     })?;
-    let keys = private.keys.map(|path| Keys::open(path).map(Arc::new));
-    let keys = keys.transpose()?;
+    let open = |path| Keys::open(path, private.rule).map(Arc::new);
+    let keys = private.keys.map(open).transpose()?;
     let doorman = keys.clone().map(|keys| keys as Arc<dyn Doorman>);
     let service = serve(&config, doorman)?;
     let doors = Doors::open(&config, carriers)?;
@@ -232,10 +232,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failur
             Ok(Signal::Interrupt | Signal::Terminate) | Err(RecvTimeoutError::Disconnected) => {
                 break;
             }
-            Err(RecvTimeoutError::Timeout) if voice == Voice::Verbose => {
-                output::note(pages::summary(&server.service));
+            Err(RecvTimeoutError::Timeout) => {
+                if let Some(keys) = &keys {
+                    keys.cleanup(server.service.now(), server.service.patience());
+                }
+                if voice == Voice::Verbose {
+                    output::note(pages::summary(&server.service));
+                }
             }
-            Err(RecvTimeoutError::Timeout) => {}
         }
     }
     drop(datagrams);

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::doors::Carriers;
-use super::{Config, Mapping};
+use super::{Config, Mapping, private};
 use crate::app::failure::Failure;
 use crate::app::{args, config, output};
 use crate::base::cidr::Cidr;
-use crate::core::tracker::{Limits, Policy};
+use crate::core::tracker::{Limits, Policy, Rule};
+use crate::proto::keys;
 
 /// How much is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,6 +38,8 @@ pub(super) struct Options {
 pub(super) struct Private {
     /// The file of keys.
     pub(super) keys: Option<PathBuf>,
+    /// What is asked of every user.
+    pub(super) rule: Rule,
 }
 
 const VERSION: &str = concat!("hivebt-tracker ", env!("CARGO_PKG_VERSION"), "\n");
@@ -72,7 +75,14 @@ Which torrents:
 
 Private:
       --keys FILE         peers need a key: the announce URL is http://HOST:PORT/announce/KEY; lines
-                          `KEY USER [disabled]`, `#` begins a comment; read again on SIGHUP
+                          `KEY USER [max-torrents=N] [max-peers=N] [min-ratio=R] [disabled]`,
+                          `#` begins a comment; read again on SIGHUP
+      --new-key USER      prints a line with a new key for that file, and does nothing else
+      --min-ratio R       a user who has uploaded less than R times what it downloaded may only seed
+                          [default: 0, which asks for nothing]
+      --ratio-grace SIZE  what a user may download before that counts [default: 10G]
+      --max-speed RATE    what one peer can move at most, in bytes/s; what it tells beyond that does not
+                          count [default: 2G]
 
 How:
       --max-memory SIZE   memory for torrents and peers; whoever crowds others out has to go first, then
@@ -108,6 +118,8 @@ struct Line {
     deny: Option<PathBuf>,
     config: Option<PathBuf>,
     private: Private,
+    /// An option that is of no use without `--keys`.
+    idle: Option<&'static str>,
     no_udp: bool,
     no_http: bool,
     voice: Option<Voice>,
@@ -229,6 +241,28 @@ impl Line {
                 Long("allow") => line.allow = Some(parser.value()?.into()),
                 Long("deny") => line.deny = Some(parser.value()?.into()),
                 Long("keys") => line.private.keys = Some(parser.value()?.into()),
+                Long("new-key") => {
+                    let takes = "a name of 1 to 64 characters without spaces";
+                    let user = args::text("--new-key", parser.value()?)?;
+                    if !keys::is_user(&user) {
+                        return Err(args::bad_value("--new-key", user, takes));
+                    }
+                    output::result(private::new_key(&user)?);
+                    return Ok(None);
+                }
+                Long("min-ratio") => {
+                    let takes = "a number from 0 to 1000 such as 0.5";
+                    let ratio = args::parsed("--min-ratio", parser.value()?, takes)?;
+                    line.needs_keys("--min-ratio").rule.min_ratio = ratio;
+                }
+                Long("ratio-grace") => {
+                    let grace = args::size("--ratio-grace", parser.value()?)?;
+                    line.needs_keys("--ratio-grace").rule.grace = grace;
+                }
+                Long("max-speed") => {
+                    let speed = args::size("--max-speed", parser.value()?)?;
+                    line.needs_keys("--max-speed").rule.max_speed = speed;
+                }
                 Long("no-udp") => line.no_udp = true,
                 Long("no-http") => line.no_http = true,
                 Long("config") => line.config = Some(parser.value()?.into()),
@@ -245,7 +279,18 @@ impl Line {
                 other => return Err(other.unexpected().into()),
             }
         }
-        Ok(Some(line))
+        match line.idle.filter(|_| line.private.keys.is_none()) {
+            None => Ok(Some(line)),
+            Some(option) => Err(Failure::usage(format_args!(
+                "`{option}` is of no use without `--keys`"
+            ))),
+        }
+    }
+
+    /// What makes the tracker private, for an option that is of no use otherwise.
+    const fn needs_keys(&mut self, option: &'static str) -> &mut Private {
+        self.idle = Some(option);
+        &mut self.private
     }
 }
 

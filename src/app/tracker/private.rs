@@ -1,23 +1,34 @@
-//! A private tracker: who may come in, by the key in the announce URL (R55).
+//! A private tracker: who may come in, by the key in the announce URL, and what of it counts (R55).
 
 use std::collections::HashMap;
-use std::fmt::Debug;
-use std::fs;
+use std::fmt::{self, Debug, Display};
+use std::fs::{self, File};
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use crate::app::failure::{Exit, Failure};
 use crate::base::sha1::{self, Digest};
-use crate::proto::keys::{self, Limits};
-use crate::proto::tracker::Refusal;
+use crate::base::time::Time;
+use crate::core::tracker::{Accounts, Book, Rule, Visitor, shard_of};
+use crate::proto::keys;
+use crate::proto::tracker::{AnnounceRequest, Refusal};
 
 /// Decides who may come in. An open tracker has none; that this is a trait keeps what it takes out of programs that only ever run an open one.
 pub(super) trait Doorman: Debug + Send + Sync {
-    /// Whether whoever shows this key may come in.
+    /// Who it is that shows this key.
     ///
     /// # Errors
-    /// The refusal that he gets.
-    fn admit(&self, key: Option<&[u8]>) -> Result<(), Refusal>;
+    /// The refusal for whoever may not come in.
+    fn admit(&self, key: Option<&[u8]>) -> Result<Visitor, Refusal>;
+
+    /// Notes what the visitor's announce tells.
+    ///
+    /// # Errors
+    /// If it may not go on.
+    fn note(&self, now: Time, visitor: Visitor, request: &AnnounceRequest) -> Result<(), Refusal>;
 }
 
 /// The key in the path of an announce URL: what follows `/announce/` or `/scrape/`, up to a query. The same for every carrier (over UDP the path
@@ -30,21 +41,25 @@ pub(super) fn key_in(path: &[u8]) -> Option<&[u8]> {
     (!key.is_empty()).then_some(key)
 }
 
-/// The doorman who has a file of keys.
+/// Peers of users that are known at once: about 100 MiB of them.
+const SESSIONS: usize = 500_000;
+
+/// Books. Far more than processors, so that two of them rarely want the same one.
+const BOOKS: usize = 32;
+
+/// The doorman who has a file of keys and keeps accounts.
 pub(super) struct Keys {
     path: PathBuf,
     /// Found by their SHA-1: how long a search takes tells nothing about a key that was guessed in part.
-    known: RwLock<HashMap<Digest, Holder>>,
-}
-
-/// Whose key it is.
-#[derive(Clone, Debug)]
-struct Holder {
-    limits: Limits,
+    known: RwLock<HashMap<Digest, Visitor>>,
+    books: Vec<Mutex<Book>>,
+    secret: u64,
+    /// Locked after a book, never before one.
+    accounts: Mutex<Accounts>,
 }
 
 impl Debug for Keys {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Keys({})", self.path.display())
     }
 }
@@ -54,9 +69,18 @@ impl Keys {
     ///
     /// # Errors
     /// If they cannot be read.
-    pub(super) fn open(path: PathBuf) -> Result<Self, Failure> {
-        let known = RwLock::new(read(&path)?);
-        Ok(Self { path, known })
+    pub(super) fn open(path: PathBuf, rule: Rule) -> Result<Self, Failure> {
+        let book = || Mutex::new(Book::new(SESSIONS.div_ceil(BOOKS)));
+        let keys = Self {
+            path,
+            known: RwLock::default(),
+            books: (0..BOOKS).map(|_| book()).collect(),
+            // The standard library seeds its hashers from the system's random numbers.
+            secret: RandomState::new().hash_one(0),
+            accounts: Mutex::new(Accounts::new(rule)),
+        };
+        keys.reload()?;
+        Ok(keys)
     }
 
     /// Reads them again.
@@ -64,14 +88,31 @@ impl Keys {
     /// # Errors
     /// If they cannot be read; then the old ones stay.
     pub(super) fn reload(&self) -> Result<(), Failure> {
-        let fresh = read(&self.path)?;
-        *self.known.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        let entries = read(&self.path)?;
+        let mut accounts = held(&self.accounts);
+        let known = entries.into_iter().map(|entry| {
+            let visitor = Visitor {
+                user: accounts.user(&entry.user),
+                limits: entry.limits,
+            };
+            (sha1::digest(entry.key.as_bytes()), visitor)
+        });
+        let known = known.collect();
+        drop(accounts);
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = known;
         Ok(())
+    }
+
+    /// Forgets peers that were silent for longer than `patience`.
+    pub(super) fn cleanup(&self, now: Time, patience: Duration) {
+        for book in &self.books {
+            held(book).cleanup(now, patience, &mut held(&self.accounts));
+        }
     }
 }
 
 impl Doorman for Keys {
-    fn admit(&self, key: Option<&[u8]>) -> Result<(), Refusal> {
+    fn admit(&self, key: Option<&[u8]>) -> Result<Visitor, Refusal> {
         let Some(key) = key else {
             return Err(Refusal::new(
                 "this tracker is private: the announce URL must end with your key",
@@ -80,25 +121,39 @@ impl Doorman for Keys {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         match known.get(&sha1::digest(key)) {
             None => Err(Refusal::new("this tracker does not know your key")),
-            Some(holder) if holder.limits.disabled => Err(Refusal::new("your key is disabled")),
-            Some(_) => Ok(()),
+            Some(visitor) if visitor.limits.disabled => Err(Refusal::new("your key is disabled")),
+            Some(visitor) => Ok(*visitor),
         }
+    }
+
+    fn note(&self, now: Time, visitor: Visitor, request: &AnnounceRequest) -> Result<(), Refusal> {
+        let book = &self.books[shard_of(request.info_hash, self.secret, BOOKS)];
+        let (mut book, mut accounts) = (held(book), held(&self.accounts));
+        book.note(now, visitor, request, &mut accounts)
     }
 }
 
-fn read(path: &Path) -> Result<HashMap<Digest, Holder>, Failure> {
-    let fail = |exit, cause: &dyn std::fmt::Display| {
-        Failure::new(exit, "read the keys", path.display(), cause)
-    };
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn read(path: &Path) -> Result<Vec<keys::Entry>, Failure> {
+    let fail =
+        |exit, cause: &dyn Display| Failure::new(exit, "read the keys", path.display(), cause);
     let bytes = fs::read(path).map_err(|error| fail(Exit::Storage, &error))?;
-    let entries = keys::parse(&bytes).map_err(|error| fail(Exit::Input, &error))?;
-    let known = entries.into_iter().map(|entry| {
-        let holder = Holder {
-            limits: entry.limits,
-        };
-        (sha1::digest(entry.key.as_bytes()), holder)
-    });
-    Ok(known.collect())
+    keys::parse(&bytes).map_err(|error| fail(Exit::Input, &error))
+}
+
+/// A line with a new key for `user`: 32 hexadecimal digits from the system's random numbers.
+///
+/// # Errors
+/// If the system has none.
+pub(super) fn new_key(user: &str) -> Result<String, Failure> {
+    let mut random = [0; 16];
+    let filled = File::open("/dev/urandom").and_then(|mut from| from.read_exact(&mut random));
+    filled.map_err(|cause: io::Error| Failure::new(Exit::Failed, "read", "/dev/urandom", cause))?;
+    let key = random.map(|byte| format!("{byte:02x}")).concat();
+    Ok(format!("{key} {user}"))
 }
 
 #[cfg(test)]
@@ -121,5 +176,13 @@ mod tests {
         ] {
             assert_eq!(key_in(path.as_bytes()), key.map(str::as_bytes), "{path}");
         }
+    }
+
+    #[test]
+    fn a_new_key_is_a_line_that_the_reader_takes_and_no_two_are_alike() {
+        let (one, two) = (new_key("alice").unwrap(), new_key("alice").unwrap());
+        let entries = keys::parse(format!("{one}\n{two}\n").as_bytes()).unwrap();
+        assert_eq!(entries[0].user, "alice");
+        assert_ne!(entries[0].key, entries[1].key);
     }
 }

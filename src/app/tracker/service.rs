@@ -14,8 +14,10 @@ use super::private::Doorman;
 use crate::base::cidr::Cidr;
 use crate::base::id::InfoHash;
 use crate::base::time::Time;
-use crate::core::tracker::{self, Access, Commons, Shard, SwarmView, Totals, Zones, shard_of};
-use crate::proto::tracker::{AnnounceReply, AnnounceRequest, Refusal, SwarmStats};
+use crate::core::tracker::{
+    self, Access, Commons, Shard, SwarmView, Totals, Visitor, Zones, shard_of,
+};
+use crate::proto::tracker::{AnnounceReply, AnnounceRequest, Event, Refusal, SwarmStats};
 
 /// Shards. Far more than processors, so that two of them rarely want the same one.
 const SHARDS: usize = 32;
@@ -96,9 +98,13 @@ impl Service {
         reply: &mut AnnounceReply,
     ) -> Result<(), Refusal> {
         count(&self.counters.announces);
-        self.admit(key)?;
+        let visitor = self.admit(key)?;
         self.check(request.info_hash)?;
         let (now, ip) = (self.now(), mapping::apply(&self.map, ip));
+        if let (Some(doorman), Some(visitor)) = (&self.doorman, visitor) {
+            let noted = doorman.note(now, visitor, request);
+            noted.inspect_err(|_| self.remove(now, ip, request, rng, reply))?;
+        }
         self.with(request.info_hash, |shard| {
             shard.announce(now, ip, request, rng, reply)
         })
@@ -116,7 +122,7 @@ impl Service {
     /// Begins a scrape of however many swarms, whatever carries it; `key` as for an announce. Each swarm is then asked for with [`Service::scrape`].
     pub(super) fn begin_scrape(&self, key: Option<&[u8]>) -> Result<(), Refusal> {
         count(&self.counters.scrapes);
-        self.admit(key)
+        self.admit(key).map(drop)
     }
 
     /// Whether keys are asked for.
@@ -199,11 +205,28 @@ impl Service {
         }
     }
 
-    fn admit(&self, key: Option<&[u8]>) -> Result<(), Refusal> {
-        match &self.doorman {
-            Some(doorman) => doorman.admit(key),
-            None => Ok(()),
-        }
+    fn admit(&self, key: Option<&[u8]>) -> Result<Option<Visitor>, Refusal> {
+        let doorman = self.doorman.as_ref();
+        doorman.map(|doorman| doorman.admit(key)).transpose()
+    }
+
+    /// Takes a peer out of its swarm: who is refused should not be found by others.
+    fn remove(
+        &self,
+        now: Time,
+        ip: IpAddr,
+        request: &AnnounceRequest,
+        rng: &mut fastrand::Rng,
+        reply: &mut AnnounceReply,
+    ) {
+        let farewell = AnnounceRequest {
+            event: Event::Stopped,
+            ..request.clone()
+        };
+        // Somebody who leaves is never refused.
+        let _ = self.with(request.info_hash, |shard| {
+            shard.announce(now, ip, &farewell, rng, reply)
+        });
     }
 
     fn check(&self, hash: InfoHash) -> Result<(), Refusal> {
@@ -211,6 +234,12 @@ impl Service {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .check(hash)
+    }
+
+    /// For how long a peer may be silent before it is forgotten.
+    pub(super) fn patience(&self) -> Duration {
+        let now = self.now();
+        self.with(InfoHash([0; 20]), |shard| shard.patience(now))
     }
 
     /// The time since the start.

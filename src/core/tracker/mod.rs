@@ -8,6 +8,8 @@
 //! bytes. Where a new peer finds no room, a swarm has to go that is one source's alone or has no seeders; if there is none the peer is refused.
 
 mod access;
+mod accounts;
+mod book;
 mod commons;
 mod connection;
 mod evict;
@@ -26,6 +28,8 @@ mod view;
 mod zones;
 
 pub use access::{Access, BadList};
+pub use accounts::{Account, Accounts, Rule, UserId, Visitor};
+pub use book::Book;
 pub use commons::{Commons, Limits};
 pub use connection::ConnectionIds;
 pub use policy::Policy;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::ops::{AddAssign, SubAssign};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::commons::Commons;
 use super::evict;
@@ -217,6 +218,13 @@ impl Shard {
             });
         }
         self.charge();
+    }
+
+    /// For how long a peer may be silent before it is forgotten.
+    #[must_use]
+    pub fn patience(&self, now: Time) -> Duration {
+        let expiry = self.commons.expiry(self.config.interval, seconds(now));
+        Duration::from_secs(expiry.into())
     }
 
     /// Sums over the shard.

@@ -50,7 +50,7 @@ impl World {
     }
 
     fn wait(&mut self, secs: u64) {
-        self.now = self.now + std::time::Duration::from_secs(secs);
+        self.now = self.now + Duration::from_secs(secs);
     }
 
     /// Seeders, completed, leechers.
