@@ -7,6 +7,7 @@ pub mod failure;
 pub mod human;
 pub mod output;
 pub mod peer;
+pub mod processor;
 pub mod signals;
 pub mod torrent_file;
 pub mod tracker;

@@ -77,7 +77,7 @@ impl Geometry {
     }
 
     /// All pieces in order.
-    pub fn all(&self) -> impl DoubleEndedIterator<Item = PieceIndex> + use<> {
+    pub fn all(&self) -> impl DoubleEndedIterator<Item = PieceIndex> + ExactSizeIterator + use<> {
         (0..self.pieces()).map(PieceIndex)
     }
 

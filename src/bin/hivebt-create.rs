@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use hivebt::app::{create, failure};
+use hivebt::app::{create, failure, processor};
 
 fn main() -> ExitCode {
-    let outcome = create::run(std::env::args_os().skip(1));
+    let outcome = processor::set_up().and_then(|()| create::run(std::env::args_os().skip(1)));
     failure::conclude("hivebt-create", outcome)
 }

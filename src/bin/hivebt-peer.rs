@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
+use hivebt::app::{failure, peer, processor};
+
 fn main() -> ExitCode {
-    let outcome = hivebt::app::peer::main(std::env::args_os().skip(1));
-    hivebt::app::failure::conclude("hivebt-peer", outcome)
+    let outcome = processor::set_up().and_then(|()| peer::main(std::env::args_os().skip(1)));
+    failure::conclude("hivebt-peer", outcome)
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::{File, Metadata};
-use std::io;
+use std::io::{self, IoSliceMut, Read as _};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -94,12 +94,14 @@ impl Files {
         self.map.total()
     }
 
-    /// A reader for one thread. It keeps the file that it read from last.
+    /// A reader for one lane. It keeps the file that it read from last.
     #[must_use]
     pub fn reader(&self) -> FilesReader<'_> {
         FilesReader {
             files: self,
             open: None,
+            kept: None,
+            bytes: Vec::new(),
         }
     }
 
@@ -128,11 +130,19 @@ impl Files {
     }
 }
 
+/// A file of up to so many bytes is read with one call and closed. What is not wanted yet is kept, so that it is not opened again.
+const SMALL: u64 = 256 << 10;
+
 /// See [`Files::reader`].
 #[derive(Debug)]
 pub struct FilesReader<'a> {
     files: &'a Files,
+    /// The large file that was read last.
     open: Option<(usize, File)>,
+    /// The small file of which only a part was wanted.
+    kept: Option<usize>,
+    /// Its bytes.
+    bytes: Vec<u8>,
 }
 
 impl Reader for FilesReader<'_> {
@@ -150,19 +160,28 @@ impl Reader for FilesReader<'_> {
                 these.fill(0);
                 continue;
             };
-            self.read_span(source, path, span, these)
-                .map_err(|cause| Fault {
-                    file: span.file,
-                    path: path.clone(),
-                    cause,
-                })?;
+            let read = if source.length > SMALL {
+                self.read_large(source, path, span, these)
+            } else if span.len == source.length {
+                read_whole(source, path, these)
+            } else {
+                self.read_small(source, path, span, these)
+            };
+            read.map_err(|cause| Fault {
+                file: span.file,
+                path: path.clone(),
+                cause: match cause {
+                    Cause::Short if source.stamp.is_some() => Cause::Changed,
+                    cause => cause,
+                },
+            })?;
         }
         Ok(())
     }
 }
 
 impl FilesReader<'_> {
-    fn read_span(
+    fn read_large(
         &mut self,
         source: &Source,
         path: &Path,
@@ -171,7 +190,11 @@ impl FilesReader<'_> {
     ) -> Result<(), Cause> {
         let file = match self.open.take() {
             Some((number, file)) if number == span.file => file,
-            _ => sys::open_to_read(path).map_err(Cause::Io)?,
+            _ => {
+                let file = sys::open_to_read(path).map_err(Cause::Io)?;
+                sys::read_far_ahead(&file);
+                file
+            }
         };
         let read = file.read_exact_at(out, span.offset);
         // Looked at after each read: a change that comes later does not matter to the bytes that we have.
@@ -182,9 +205,54 @@ impl FilesReader<'_> {
             }
         }
         self.open = Some((span.file, file));
-        read.map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => Cause::Short,
-            _ => Cause::Io(error),
-        })
+        read.map_err(short_or_io)
+    }
+
+    fn read_small(
+        &mut self,
+        source: &Source,
+        path: &Path,
+        span: Span,
+        out: &mut [u8],
+    ) -> Result<(), Cause> {
+        if self.kept != Some(span.file) {
+            self.kept = None;
+            self.bytes
+                .resize(usize::try_from(source.length).unwrap_or(0), 0);
+            read_whole(source, path, &mut self.bytes)?;
+            self.kept = Some(span.file);
+        }
+        let from = usize::try_from(span.offset).unwrap_or(usize::MAX);
+        let there = from
+            .checked_add(out.len())
+            .and_then(|to| self.bytes.get(from..to));
+        out.copy_from_slice(there.ok_or(Cause::Short)?);
+        Ok(())
+    }
+}
+
+/// Reads all of a small file. That it has changed shows in its length alone, for which one byte more is asked for: whatever else happens to it,
+/// the bytes are those of one moment, and opening, reading and closing is all that it costs.
+fn read_whole(source: &Source, path: &Path, out: &mut [u8]) -> Result<(), Cause> {
+    let file = sys::open_to_read(path).map_err(Cause::Io)?;
+    let mut beyond = [0];
+    let mut slices = [IoSliceMut::new(out), IoSliceMut::new(&mut beyond)];
+    let mut there = (&file).read_vectored(&mut slices).map_err(Cause::Io)?;
+    if there < out.len() {
+        // Seldom: a signal, a network file system, or the end of the file.
+        let rest = file.read_exact_at(&mut out[there..], there as u64);
+        rest.map_err(short_or_io)?;
+        there = out.len() + file.read_at(&mut beyond, out.len() as u64).unwrap_or(0);
+    }
+    if source.stamp.is_some() && there > out.len() {
+        return Err(Cause::Changed);
+    }
+    Ok(())
+}
+
+fn short_or_io(error: io::Error) -> Cause {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => Cause::Short,
+        _ => Cause::Io(error),
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use crate::base::geometry::{BLOCK, Geometry, PieceIndex};
-use crate::base::sha1::{Digest, Sha1};
+use crate::base::sha1::{Digest, Sha1, SideBySide};
 
 use super::assembly::Finished;
 use super::error::StorageError;
@@ -172,10 +172,9 @@ impl Shared {
         let alarm = Alarm(self);
         let mut scratch = Vec::new();
         while let Some(batch) = self.next_batch() {
-            for job in batch {
-                let piece = job.finished.piece;
-                let verdict = judge(&job, &mut scratch);
-                let target = Arc::clone(&job.target);
+            let verdicts = judge(&batch, &mut scratch);
+            for (job, verdict) in batch.into_iter().zip(verdicts) {
+                let (target, piece) = (Arc::clone(&job.target), job.finished.piece);
                 // Before the call, so that its buffers are free when the news is out.
                 drop(job);
                 (target.done)(piece, verdict);
@@ -230,15 +229,43 @@ fn wait<'a, T>(
         .unwrap_or_else(PoisonError::into_inner)
 }
 
-fn judge(job: &Job, scratch: &mut Vec<u8>) -> Verdict {
-    match hash(job, scratch) {
+/// Whether the pieces are good; those that are have been written.
+fn judge(batch: &[Job], scratch: &mut Vec<u8>) -> Vec<Verdict> {
+    let side_by_side = hash_in_memory(batch);
+    let digests = (batch.iter().zip(side_by_side))
+        .map(|(job, digest)| digest.map_or_else(|| hash(job, scratch), Ok));
+    let judged = batch.iter().zip(digests).map(|(job, digest)| match digest {
         Ok(digest) if digest != job.digest => Verdict::Bad,
         Ok(_) => match write(job) {
             Ok(()) => Verdict::Good,
             Err(error) => Verdict::Failed(error),
         },
         Err(error) => Verdict::Failed(error),
+    });
+    judged.collect()
+}
+
+/// The hashes of the pieces that are in memory and as long as the first of these, side by side; `None` for the others.
+fn hash_in_memory(batch: &[Job]) -> Vec<Option<Digest>> {
+    let length = |job: &Job| {
+        let blocks = &job.finished.blocks;
+        let lengths = blocks.iter().map(|block| Some(block.as_ref()?.len()));
+        lengths.sum::<Option<usize>>()
+    };
+    let common = batch.iter().find_map(length);
+    let these = |job: &&Job| common.is_some() && length(job) == common;
+    let equal: Vec<_> = batch.iter().filter(these).collect();
+    let mut hasher = SideBySide::new(equal.len());
+    let blocks = equal.first().map_or(0, |job| job.finished.blocks.len());
+    for block in 0..blocks {
+        let parts = equal
+            .iter()
+            .filter_map(|job| job.finished.blocks[block].as_deref());
+        hasher.update(&parts.collect::<Vec<_>>());
     }
+    let mut digests = hasher.finish().into_iter();
+    let of = |job: &Job| if these(&job) { digests.next() } else { None };
+    batch.iter().map(of).collect()
 }
 
 /// The hash of a piece, whose spilled blocks are read back.
