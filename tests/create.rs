@@ -293,7 +293,7 @@ fn what_cannot_be_read_is_told_and_leaves_nothing_behind() {
 fn changed_by(change: impl FnOnce(&Path)) -> (Exit, String) {
     let dir = TempDir::new("changed");
     write(&dir.join("t/a"), &content(100_000, 1));
-    write(&dir.join("t/b"), &content(100_000, 2));
+    write(&dir.join("t/b"), &content(300_000, 2));
     write(&dir.join("t/empty"), b"");
     let recipe = Recipe::default();
     let plan = Plan::new(&dir.join("t"), &recipe).unwrap();
@@ -306,15 +306,15 @@ fn changed_by(change: impl FnOnce(&Path)) -> (Exit, String) {
 #[test]
 fn data_that_changes_under_our_hands_is_an_error_and_not_a_wrong_torrent() {
     let change = "it changed while it was read";
-    let shorter = |t: &Path| write(&t.join("b"), &content(99_999, 2));
+    let shorter = |t: &Path| write(&t.join("b"), &content(299_999, 2));
     let longer = |t: &Path| write(&t.join("a"), &content(100_001, 1));
     let filled = |t: &Path| write(&t.join("empty"), b"1");
     let replaced = |t: &Path| {
-        write(&t.join("new"), &content(100_000, 1));
+        write(&t.join("new"), &content(300_000, 1));
         fs::rename(t.join("new"), t.join("b")).unwrap();
     };
     let touched = |t: &Path| {
-        let file = fs::File::options().write(true).open(t.join("a")).unwrap();
+        let file = fs::File::options().write(true).open(t.join("b")).unwrap();
         file.set_modified(std::time::SystemTime::UNIX_EPOCH)
             .unwrap();
     };
@@ -336,7 +336,7 @@ fn data_that_changes_under_our_hands_is_an_error_and_not_a_wrong_torrent() {
     );
     assert_eq!(
         changed_by(touched),
-        (Exit::Storage, format!("cannot read `/t/a`: {change}"))
+        (Exit::Storage, format!("cannot read `/t/b`: {change}"))
     );
     let (exit, text) = changed_by(|t| fs::remove_file(t.join("b")).unwrap());
     assert_eq!(exit, Exit::Storage);
@@ -344,6 +344,19 @@ fn data_that_changes_under_our_hands_is_an_error_and_not_a_wrong_torrent() {
         text.starts_with("cannot read `/t/b`: No such file"),
         "{text}"
     );
+}
+
+#[test]
+fn a_small_file_that_was_replaced_before_it_was_read_counts_as_it_is_then() {
+    let dir = TempDir::new("replaced");
+    write(&dir.join("t/a"), &content(100_000, 1));
+    let recipe = Recipe::default();
+    let plan = Plan::new(&dir.join("t"), &recipe).unwrap();
+    write(&dir.join("t/a"), &content(100_000, 2));
+    let made = plan.hash(&recipe, &Watch::default()).unwrap();
+    let afresh = Plan::new(&dir.join("t"), &recipe).unwrap();
+    let afresh = afresh.hash(&recipe, &Watch::default()).unwrap();
+    assert_eq!(made.info_hash, afresh.info_hash);
 }
 
 fn tree(label: &str) -> TempDir {

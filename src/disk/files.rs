@@ -163,17 +163,20 @@ impl Reader for FilesReader<'_> {
             let read = if source.length > SMALL {
                 self.read_large(source, path, span, these)
             } else if span.len == source.length {
-                read_whole(source, path, these)
+                let there = read_whole(source, path, these);
+                there.and_then(|there| {
+                    if there < these.len() {
+                        return Err(Cause::Short);
+                    }
+                    Ok(())
+                })
             } else {
                 self.read_small(source, path, span, these)
             };
             read.map_err(|cause| Fault {
                 file: span.file,
                 path: path.clone(),
-                cause: match cause {
-                    Cause::Short if source.stamp.is_some() => Cause::Changed,
-                    cause => cause,
-                },
+                cause,
             })?;
         }
         Ok(())
@@ -205,7 +208,10 @@ impl FilesReader<'_> {
             }
         }
         self.open = Some((span.file, file));
-        read.map_err(short_or_io)
+        read.map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => Cause::Short,
+            _ => Cause::Io(error),
+        })
     }
 
     fn read_small(
@@ -217,9 +223,10 @@ impl FilesReader<'_> {
     ) -> Result<(), Cause> {
         if self.kept != Some(span.file) {
             self.kept = None;
-            self.bytes
-                .resize(usize::try_from(source.length).unwrap_or(0), 0);
-            read_whole(source, path, &mut self.bytes)?;
+            let length = usize::try_from(source.length).unwrap_or(0);
+            self.bytes.resize(length, 0);
+            let there = read_whole(source, path, &mut self.bytes)?;
+            self.bytes.truncate(there);
             self.kept = Some(span.file);
         }
         let from = usize::try_from(span.offset).unwrap_or(usize::MAX);
@@ -231,28 +238,25 @@ impl FilesReader<'_> {
     }
 }
 
-/// Reads all of a small file. That it has changed shows in its length alone, for which one byte more is asked for: whatever else happens to it,
-/// the bytes are those of one moment, and opening, reading and closing is all that it costs.
-fn read_whole(source: &Source, path: &Path, out: &mut [u8]) -> Result<(), Cause> {
+/// Reads all of a small file, or all that there is; returns how many bytes that was. That it has changed shows in its length alone, for which
+/// one byte more is asked for: whatever else happens to it, the bytes are those of one moment, and opening, reading and closing is all
+/// that it costs.
+fn read_whole(source: &Source, path: &Path, out: &mut [u8]) -> Result<usize, Cause> {
     let file = sys::open_to_read(path).map_err(Cause::Io)?;
     let mut beyond = [0];
     let mut slices = [IoSliceMut::new(out), IoSliceMut::new(&mut beyond)];
     let mut there = (&file).read_vectored(&mut slices).map_err(Cause::Io)?;
-    if there < out.len() {
+    while there < out.len() {
         // Seldom: a signal, a network file system, or the end of the file.
-        let rest = file.read_exact_at(&mut out[there..], there as u64);
-        rest.map_err(short_or_io)?;
-        there = out.len() + file.read_at(&mut beyond, out.len() as u64).unwrap_or(0);
+        match file.read_at(&mut out[there..], there as u64) {
+            Ok(0) => break,
+            Ok(more) => there += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Cause::Io(error)),
+        }
     }
-    if source.stamp.is_some() && there > out.len() {
+    if source.stamp.is_some() && there != out.len() {
         return Err(Cause::Changed);
     }
-    Ok(())
-}
-
-fn short_or_io(error: io::Error) -> Cause {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => Cause::Short,
-        _ => Cause::Io(error),
-    }
+    Ok(there.min(out.len()))
 }
