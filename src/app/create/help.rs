@@ -61,6 +61,7 @@ How:
   -h, --help
   -V, --version
 
+HIVEBT_SHA1=avx512, avx2, sha or portable in the environment names the way to hash, for tests; else the processor's best.
 Several PATHs are done one by one. If some fail, the others are made all the same, and the exit code is that of the
 first that failed.
 ";
