@@ -62,11 +62,20 @@ impl SideBySide {
         } else {
             WORTH
         };
-        Self::by(many, one, worth, count)
+        Self::with(many, one, worth, count)
+    }
+
+    /// All of them by one way, even where another is faster: for tests and measurements.
+    ///
+    /// # Panics
+    /// If this processor does not have it.
+    #[must_use]
+    pub fn by(way: Way, count: usize) -> Self {
+        Self::with(way, way, 1, count)
     }
 
     /// With `many` for groups of at least `worth` streams, `one` for those that remain.
-    pub(super) fn by(many: Way, one: Way, worth: usize, count: usize) -> Self {
+    fn with(many: Way, one: Way, worth: usize, count: usize) -> Self {
         let (mut groups, mut left) = (Vec::new(), count);
         while many.lanes() > 1 && left >= worth {
             let used = left.min(many.lanes());

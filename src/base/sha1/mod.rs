@@ -20,8 +20,6 @@ mod lanes;
 #[cfg(target_arch = "x86_64")]
 mod rounds;
 mod stream;
-#[cfg(test)]
-mod tests;
 mod way;
 #[cfg(target_arch = "x86_64")]
 mod x86_sha;
@@ -72,8 +70,9 @@ impl fmt::Debug for Sha1 {
 }
 
 impl Sha1 {
-    /// By the SHA instructions if `way` says so and they are there, else by portable code.
-    fn by(way: Way) -> Self {
+    /// By the SHA instructions if `way` says so and they are there, else by portable code: for tests and measurements.
+    #[must_use]
+    pub fn by(way: Way) -> Self {
         let stream = if way == Way::Sha { Stream::new() } else { None };
         Self(stream.map_or_else(|| Kind::Portable(sha1_smol::Sha1::new()), Kind::Processor))
     }
