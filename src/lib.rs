@@ -40,7 +40,7 @@
 //! | main | one | occurrences, one second at a time | any of the above |
 //!
 //! The tracker has a few epoll workers, which never block on a connection, as many `datagrams` threads for each UDP socket, one thread of
-//! `tiny_http`, and a caretaker.
+//! `tiny_http`, a caretaker, and with `--torrents` one that looks through the folder; its main thread writes the state file.
 //!
 //! ## Glossary
 //! - **info-hash**: the SHA-1 of a torrent's `info` dictionary; names the swarm.

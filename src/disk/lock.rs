@@ -2,6 +2,8 @@
 //!
 //! The lock is a `flock` on `<folder>/.hivebt/<info-hash>.lock`; the kernel drops it with the process, however that ends. The file is
 //! removed at an orderly end, and so is `.hivebt` if nothing is left in it. After a crash an empty file stays, which locks nothing.
+//!
+//! A file that a program keeps is locked in the same way, by one beside it with `.lock` at the end of its name.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -76,6 +78,20 @@ impl Lock {
             made.map_err(StorageError::new(Act::Create, folder))
                 .map_err(LockError::Storage)?;
         }
+        Self::take(folder, path)
+    }
+
+    /// Takes the lock for the file at `path`, whose folder must be there. Does not wait.
+    ///
+    /// # Errors
+    /// If another run, or this one, holds it, or the system refuses.
+    pub fn beside(path: &Path) -> Result<Self, LockError> {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(".lock");
+        Self::take(path.parent().unwrap_or(Path::new("")), Path::new(&name))
+    }
+
+    fn take(folder: &Path, path: &Path) -> Result<Self, LockError> {
         let tree = Tree::open(folder).map_err(LockError::Storage)?;
         for _ in 0..TRIES {
             if let Some(file) = try_once(&tree, path)? {
@@ -99,7 +115,9 @@ impl Drop for Lock {
             && let Ok(folder) = self.tree.folder(parent, false)
         {
             let _ = sys::remove_file_at(&*folder, name);
-            let _ = sys::remove_folder_at(self.tree.root(), OsStr::new(STATE_FOLDER));
+            if parent == Path::new(STATE_FOLDER) {
+                let _ = sys::remove_folder_at(self.tree.root(), OsStr::new(STATE_FOLDER));
+            }
         }
     }
 }

@@ -4,6 +4,8 @@
 //! [`storage`] (the payload, opened by [`place`]), [`assess`] (what of it can be trusted), [`assembly`] (blocks on their way to being
 //! a piece, in buffers of a [`pool`]), [`hasher`] (pieces are checked, then written), and in the end [`storage::Storage::publish`].
 //!
+//! What a tracker has: [`keep`] (what it knows), [`folder`] (the torrents that it hands out).
+//!
 //! A new torrent: [`scan`] (what there is to share), [`files`] and [`hash`] (its pieces; also to verify), [`publish`] (the .torrent file).
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,10 +14,12 @@ pub mod assembly;
 pub mod assess;
 pub mod error;
 pub mod files;
+pub mod folder;
 mod handles;
 pub mod hash;
 pub mod hasher;
 pub mod junk;
+pub mod keep;
 pub mod layout;
 pub mod lock;
 pub mod place;

@@ -31,6 +31,8 @@ pub struct PageRequest {
     pub path: String,
     /// What followed the `?`.
     pub query: String,
+    /// The value of `Accept`; empty without one.
+    pub accept: String,
     /// Who asks.
     pub from: Option<IpAddr>,
 }
@@ -186,6 +188,7 @@ fn answer(request: Request, token: &str, pages: &Pages) {
         let wanted = PageRequest {
             path: path.to_owned(),
             query: query.to_owned(),
+            accept: header(&request, "Accept").unwrap_or_default().to_owned(),
             from: header(&request, CLIENT).and_then(|ip| ip.parse().ok()),
         };
         // A fault in one page must not end the thread that makes the others.

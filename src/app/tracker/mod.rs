@@ -10,6 +10,9 @@ mod pages;
 mod private;
 mod service;
 mod source;
+mod state;
+mod torrents;
+mod torrents_page;
 
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -18,7 +21,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use super::failure::{Exit, Failure};
@@ -35,6 +38,8 @@ pub use mapping::Mapping;
 use options::{Options, Voice};
 use private::{Doorman, Keys};
 use service::Service;
+use state::StateFile;
+use torrents::Folder;
 
 /// How a tracker runs.
 #[derive(Clone, Debug)]
@@ -191,6 +196,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failur
     let Some(Options {
         config,
         private,
+        torrents,
+        state,
         carriers,
         voice,
     }) = options::read(arguments)?
@@ -212,6 +219,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failur
     let keys = private.keys.map(open).transpose()?;
     let doorman = keys.clone().map(|keys| keys as Arc<dyn Doorman>);
     let service = serve(&config, doorman)?;
+    let open = |plan| StateFile::open(plan, Arc::clone(&service), keys.clone());
+    let mut state = state.map(open).transpose()?;
+    let torrents = torrents.map(|path| Folder::open(path, &service, voice));
+    let torrents = torrents.transpose()?;
     let doors = Doors::open(&config, carriers)?;
     let urls: Vec<String> = doors.urls().collect();
     let server = Server::start_at(doors.http, config, service)?;
@@ -221,8 +232,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failur
             output::note(format_args!("listening on {url}"));
         }
     }
+    let watch = |folder: Folder| folder.watch(Arc::clone(&server.service));
+    let torrents = torrents.map(watch).transpose().map_err(starting)?;
+    let mut report = Instant::now() + REPORT;
     loop {
-        match told.recv_timeout(REPORT) {
+        let due = state.as_ref().map_or(report, |file| file.due().min(report));
+        match told.recv_timeout(due.saturating_duration_since(Instant::now())) {
             Ok(Signal::Reload) => {
                 tell_reread("lists", server.reload(), voice);
                 if let Some(keys) = &keys {
@@ -233,17 +248,25 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failur
                 break;
             }
             Err(RecvTimeoutError::Timeout) => {
-                if let Some(keys) = &keys {
-                    keys.cleanup(server.service.now(), server.service.patience());
+                if Instant::now() >= report {
+                    report = Instant::now() + REPORT;
+                    if let Some(keys) = &keys {
+                        keys.cleanup(server.service.now(), server.service.patience());
+                    }
+                    if voice == Voice::Verbose {
+                        output::note(pages::summary(&server.service));
+                    }
                 }
-                if voice == Voice::Verbose {
-                    output::note(pages::summary(&server.service));
+                if let Some(file) = &mut state {
+                    file.look_after();
                 }
             }
         }
     }
+    drop(torrents);
     drop(datagrams);
     server.stop();
+    state.map_or(Ok(()), StateFile::finish)?;
     Ok(Exit::Done)
 }
 

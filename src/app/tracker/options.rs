@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::doors::Carriers;
-use super::{Config, Mapping, private};
+use super::{Config, Mapping, private, state};
 use crate::app::failure::Failure;
 use crate::app::{args, config, output};
 use crate::base::cidr::Cidr;
@@ -29,6 +29,8 @@ pub(super) enum Voice {
 pub(super) struct Options {
     pub(super) config: Config,
     pub(super) private: Private,
+    pub(super) torrents: Option<PathBuf>,
+    pub(super) state: Option<state::Plan>,
     pub(super) carriers: Carriers,
     pub(super) voice: Voice,
 }
@@ -71,7 +73,9 @@ What peers are told:
 
 Which torrents:
       --allow FILE        serves only these info-hashes, one a line
-      --deny FILE         does not serve these; both are read again on SIGHUP
+      --deny FILE         does not serve these, wherever else they stand; both are read again on SIGHUP
+      --torrents DIR      hands out the .torrent files in DIR under /torrents/, and serves only these and
+                          what `--allow` names; new, changed and removed files count within seconds
 
 Private:
       --keys FILE         peers need a key: the announce URL is http://HOST:PORT/announce/KEY; lines
@@ -83,6 +87,11 @@ Private:
       --ratio-grace SIZE  what a user may download before that counts [default: 10G]
       --max-speed RATE    what one peer can move at most, in bytes/s; what it tells beyond that does not
                           count [default: 2G]
+
+What outlives a restart:
+      --state FILE        keeps counts of completed downloads and accounts there; one tracker at a time
+      --state-peers       peers, too
+      --state-every SECS  how often it is written, if anything has changed, besides at the end [default: 60]
 
 How:
       --max-memory SIZE   memory for torrents and peers; whoever crowds others out has to go first, then
@@ -118,6 +127,10 @@ struct Line {
     deny: Option<PathBuf>,
     config: Option<PathBuf>,
     private: Private,
+    torrents: Option<PathBuf>,
+    state: Option<PathBuf>,
+    state_peers: bool,
+    state_every: Option<u32>,
     /// An option that is of no use without `--keys`.
     idle: Option<&'static str>,
     no_udp: bool,
@@ -177,6 +190,12 @@ pub(super) fn read(
             closed: false,
         },
         private: line.private,
+        torrents: line.torrents,
+        state: line.state.map(|path| state::Plan {
+            path,
+            peers: line.state_peers,
+            every: Duration::from_secs(line.state_every.unwrap_or(60).into()),
+        }),
         carriers: Carriers {
             http: !line.no_http,
             udp: !line.no_udp,
@@ -240,6 +259,12 @@ impl Line {
                 }
                 Long("allow") => line.allow = Some(parser.value()?.into()),
                 Long("deny") => line.deny = Some(parser.value()?.into()),
+                Long("torrents") => line.torrents = Some(parser.value()?.into()),
+                Long("state") => line.state = Some(parser.value()?.into()),
+                Long("state-peers") => line.state_peers = true,
+                Long("state-every") => {
+                    line.state_every = Some(seconds("--state-every", parser.value()?)?);
+                }
                 Long("keys") => line.private.keys = Some(parser.value()?.into()),
                 Long("new-key") => {
                     let takes = "a name of 1 to 64 characters without spaces";
@@ -279,11 +304,16 @@ impl Line {
                 other => return Err(other.unexpected().into()),
             }
         }
+        let useless = |option: &str, without: &str| {
+            let message = format!("`{option}` is of no use without `{without}`");
+            Err(Failure::usage(message))
+        };
         match line.idle.filter(|_| line.private.keys.is_none()) {
+            Some(option) => useless(option, "--keys"),
+            None if line.state.is_some() => Ok(Some(line)),
+            None if line.state_peers => useless("--state-peers", "--state"),
+            None if line.state_every.is_some() => useless("--state-every", "--state"),
             None => Ok(Some(line)),
-            Some(option) => Err(Failure::usage(format_args!(
-                "`{option}` is of no use without `--keys`"
-            ))),
         }
     }
 

@@ -24,23 +24,13 @@ pub(super) fn page(service: &Service, wanted: &PageRequest) -> Page {
             content_type: "application/json",
             body: format!("{}\n", statistics(service, &wanted.query)).into_bytes(),
         },
-        path => torrent(service, path).unwrap_or_else(|| {
+        _ => service.catalog().page(wanted).unwrap_or_else(|| {
             plain(
                 404,
                 "not found: there are /announce, /scrape, /stats, /healthz and /\n".into(),
             )
         }),
     }
-}
-
-fn torrent(service: &Service, path: &str) -> Option<Page> {
-    let catalog = service.catalog();
-    let file = catalog.file(path).map(|bytes| Page {
-        status: 200,
-        content_type: "application/x-bittorrent",
-        body: bytes.to_vec(),
-    });
-    file.or_else(|| catalog.list(path).map(|list| plain(200, list)))
 }
 
 /// A line about how it goes.
@@ -83,10 +73,10 @@ fn statistics(service: &Service, query: &str) -> Value {
         .as_object_mut()
         .filter(|_| query.split('&').any(|p| p == "mode=everything"))
     {
-        let swarms = service.swarms(SHOWN);
+        let (swarms, catalog) = (service.swarms(SHOWN), service.catalog());
         let swarms = swarms
             .iter()
-            .map(|view| swarm(view, service.catalog().name(view.hash)))
+            .map(|view| swarm(view, catalog.name(view.hash)))
             .collect();
         object.insert("swarms".into(), Value::Array(swarms));
     }

@@ -12,9 +12,10 @@ use std::time::Duration;
 use crate::app::failure::{Exit, Failure};
 use crate::base::sha1::{self, Digest};
 use crate::base::time::Time;
-use crate::core::tracker::{Accounts, Book, Rule, Visitor, shard_of};
+use crate::core::tracker::{Account, Accounts, Book, Rule, Visitor, shard_of};
 use crate::proto::keys;
 use crate::proto::tracker::{AnnounceRequest, Refusal};
+use crate::proto::tracker_state::{PoolRow, UserRow};
 
 /// Decides who may come in. An open tracker has none; that this is a trait keeps what it takes out of programs that only ever run an open one.
 pub(super) trait Doorman: Debug + Send + Sync {
@@ -101,6 +102,41 @@ impl Keys {
         drop(accounts);
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = known;
         Ok(())
+    }
+
+    /// What another run has to know: the accounts, and then, book by book, what they rest on. An announce in between counts again then, as it has not
+    /// been counted in these accounts. Not while keys are read.
+    pub(super) fn rows(&self, now: Time) -> (Vec<UserRow>, Vec<PoolRow>) {
+        let row = |account: &Account| UserRow {
+            name: account.user.clone(),
+            uploaded: account.uploaded,
+            downloaded: account.downloaded,
+        };
+        let users = held(&self.accounts).rows().iter().map(row).collect();
+        let pools = self.books.iter().flat_map(|book| held(book).rows(now));
+        (users, pools.collect())
+    }
+
+    /// Takes in what another run knew, `downtime` ago.
+    pub(super) fn restore(
+        &self,
+        now: Time,
+        downtime: Duration,
+        patience: Duration,
+        (users, pools): (Vec<UserRow>, Vec<PoolRow>),
+    ) {
+        let mut accounts = held(&self.accounts);
+        let restore = |row: UserRow| accounts.restore(&row.name, row.uploaded, row.downloaded);
+        let users: Vec<_> = users.into_iter().map(restore).collect();
+        drop(accounts);
+        let mut shelves: Vec<Vec<PoolRow>> = (0..BOOKS).map(|_| Vec::new()).collect();
+        for pool in pools {
+            shelves[shard_of(pool.hash, self.secret, BOOKS)].push(pool);
+        }
+        for (book, rows) in self.books.iter().zip(shelves) {
+            let (mut book, mut accounts) = (held(book), held(&self.accounts));
+            book.restore(now, downtime, patience, rows, &users, &mut accounts);
+        }
     }
 
     /// Forgets peers that were silent for longer than `patience`.

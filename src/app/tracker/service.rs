@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use super::Config;
-use super::catalog::{Catalog, Published};
+use super::catalog::{Catalog, Published, Shelf};
 use super::mapping::{self, Mapping};
 use super::private::Doorman;
 use crate::base::cidr::Cidr;
@@ -22,6 +22,9 @@ use crate::proto::tracker::{AnnounceReply, AnnounceRequest, Event, Refusal, Swar
 /// Shards. Far more than processors, so that two of them rarely want the same one.
 const SHARDS: usize = 32;
 
+/// The start of this run, as the core sees it: 30 days after the origin.
+const BEFORE: Time = Time::from_secs(30 * 86_400);
+
 /// How old the counts may be that statistics show.
 const FRESH: Duration = Duration::from_secs(5);
 
@@ -31,13 +34,22 @@ pub(super) struct Service {
     shards: Vec<Mutex<Shard>>,
     secret: u64,
     access: RwLock<Access>,
+    lists: Mutex<Lists>,
     doorman: Option<Arc<dyn Doorman>>,
     trust: Vec<Cidr>,
     map: Vec<Mapping>,
-    catalog: RwLock<Catalog>,
+    catalog: RwLock<Arc<dyn Shelf>>,
     started: Instant,
     cleaned: Mutex<Instant>,
     counters: Counters,
+}
+
+/// What the rules are made of.
+#[derive(Debug)]
+struct Lists {
+    access: Access,
+    /// Served besides what is allowed.
+    also: Option<Vec<InfoHash>>,
 }
 
 /// What has happened since the start.
@@ -77,11 +89,12 @@ impl Service {
                 .map(|_| Mutex::new(Shard::new(shard, Arc::clone(&commons), secret())))
                 .collect(),
             secret: secret(),
-            access: RwLock::new(access),
+            access: RwLock::new(access.clone()),
+            lists: Mutex::new(Lists { access, also: None }),
             doorman,
             trust: config.trust.clone(),
             map: config.map.clone(),
-            catalog: RwLock::default(),
+            catalog: RwLock::new(Arc::new(Catalog::default())),
             started,
             cleaned: Mutex::new(started),
             counters: Counters::default(),
@@ -137,6 +150,16 @@ impl Service {
 
     /// Replaces the lists.
     pub(super) fn set_access(&self, access: Access) {
+        self.change_access(|lists| lists.access = access);
+    }
+
+    fn change_access(&self, change: impl FnOnce(&mut Lists)) {
+        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut lists);
+        let access = match &lists.also {
+            Some(hashes) => lists.access.clone().and(hashes.iter().copied()),
+            None => lists.access.clone(),
+        };
         *self.access.write().unwrap_or_else(PoisonError::into_inner) = access;
     }
 
@@ -147,18 +170,30 @@ impl Service {
     }
 
     /// The torrents to hand out.
-    pub(super) fn catalog(&self) -> RwLockReadGuard<'_, Catalog> {
-        self.catalog.read().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn catalog(&self) -> Arc<dyn Shelf> {
+        let catalog = self.catalog.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&catalog)
     }
 
-    /// Replaces the torrents to hand out. What their payloads weigh lets progress be told in percent.
+    /// Replaces the torrents to hand out.
     pub(super) fn set_catalog(&self, torrents: Vec<Published>) {
         let sizes = torrents
             .iter()
             .map(|torrent| (torrent.info_hash, torrent.length));
-        let sizes = Arc::new(sizes.collect::<HashMap<_, _>>());
-        *self.catalog.write().unwrap_or_else(PoisonError::into_inner) = Catalog::new(torrents);
+        let sizes = sizes.collect();
+        self.set_shelf(Arc::new(Catalog::new(torrents)), sizes);
+    }
+
+    /// Replaces the torrents to hand out. `sizes` are the bytes of their payloads, by which progress can be told in percent.
+    pub(super) fn set_shelf(&self, shelf: Arc<dyn Shelf>, sizes: HashMap<InfoHash, u64>) {
+        *self.catalog.write().unwrap_or_else(PoisonError::into_inner) = shelf;
+        let sizes = Arc::new(sizes);
         self.each(|shard| shard.set_sizes(Arc::clone(&sizes)));
+    }
+
+    /// From now on these are served, whatever lists say but that of what is denied; nothing else is, but what is on the list of what is allowed.
+    pub(super) fn also_serve(&self, hashes: Vec<InfoHash>) {
+        self.change_access(|lists| lists.also = Some(hashes));
     }
 
     /// Whether `ip` may say where a request really comes from.
@@ -242,17 +277,24 @@ impl Service {
         self.with(InfoHash([0; 20]), |shard| shard.patience(now))
     }
 
-    /// The time since the start.
-    pub(super) fn now(&self) -> Time {
-        Time::ZERO + self.started.elapsed()
+    /// How many announces there were.
+    pub(super) fn announces(&self) -> u64 {
+        self.counters.announces.load(Ordering::Relaxed)
     }
 
-    fn with<T>(&self, hash: InfoHash, work: impl FnOnce(&mut Shard) -> T) -> T {
+    /// The time since long before the start: what another run knew happened before it.
+    pub(super) fn now(&self) -> Time {
+        BEFORE + self.started.elapsed()
+    }
+
+    /// Lets `work` at the shard of a swarm.
+    pub(super) fn with<T>(&self, hash: InfoHash, work: impl FnOnce(&mut Shard) -> T) -> T {
         let shard = &self.shards[shard_of(hash, self.secret, self.shards.len())];
         work(&mut shard.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn each(&self, mut work: impl FnMut(&mut Shard)) {
+    /// Lets `work` at each shard in turn; only that one is locked.
+    pub(super) fn each(&self, mut work: impl FnMut(&mut Shard)) {
         for shard in &self.shards {
             work(&mut shard.lock().unwrap_or_else(PoisonError::into_inner));
         }

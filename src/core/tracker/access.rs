@@ -54,6 +54,13 @@ impl Access {
         }
     }
 
+    /// Serves also these, but of all others only what is on the allow list. The deny list still wins.
+    #[must_use]
+    pub fn and(mut self, hashes: impl IntoIterator<Item = InfoHash>) -> Self {
+        self.allow.get_or_insert_default().extend(hashes);
+        self
+    }
+
     /// Whether the swarm may be served.
     ///
     /// # Errors
@@ -110,6 +117,17 @@ mod tests {
         assert!(access.check(A).is_err() && access.check(B).is_ok());
         let nothing = Access::read(Some(""), None).unwrap();
         assert!(nothing.check(A).is_err());
+    }
+
+    #[test]
+    fn what_is_served_besides_ends_an_open_tracker_and_yields_to_the_deny_list() {
+        let other = InfoHash([1; 20]);
+        let access = Access::default().and([A]);
+        assert!(access.check(A).is_ok() && access.check(B).is_err());
+        let lists = Access::read(Some(&B.to_string()), Some(&other.to_string())).unwrap();
+        let access = lists.and([A, other]);
+        assert!(access.check(A).is_ok() && access.check(B).is_ok());
+        assert!(access.check(other).is_err());
     }
 
     #[test]

@@ -476,6 +476,8 @@ fn clear(reply: &mut AnnounceReply) {
     };
 }
 
+mod survive;
+
 #[cfg(test)]
 mod floods;
 #[cfg(test)]

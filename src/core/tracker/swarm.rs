@@ -130,6 +130,23 @@ impl Swarm {
         self.born
     }
 
+    /// Bytes of the payload, as far as they are known or guessed.
+    pub(super) const fn size(&self) -> u64 {
+        self.size.bytes()
+    }
+
+    /// The payload has at least so many bytes, as another run was told.
+    pub(super) fn expect_size(&mut self, bytes: u64) {
+        if let Size::Guessed(size) = &mut self.size {
+            *size = (*size).max(bytes);
+        }
+    }
+
+    /// So many downloads were completed, as another run has counted them.
+    pub(super) const fn set_completed(&mut self, completed: u32) {
+        self.completed = completed;
+    }
+
     /// The payload has so many bytes.
     pub(super) const fn set_size(&mut self, bytes: u64) {
         self.size = Size::Known(bytes);

@@ -14,6 +14,8 @@ pub struct Head<'a> {
     pub query: &'a [u8],
     /// The values of `X-Forwarded-For`, in order. Anybody can write them.
     pub forwarded: Vec<&'a [u8]>,
+    /// The value of the first `Accept`; empty without one.
+    pub accept: &'a [u8],
     /// Whether the client wants to ask again over the same connection.
     pub(super) keep_alive: bool,
     /// Whether the client speaks HTTP/1.0.
@@ -115,6 +117,7 @@ fn request_line(line: &[u8]) -> Result<Head<'_>, u16> {
         path,
         query: query.get(1..).unwrap_or_default(),
         forwarded: Vec::new(),
+        accept: b"",
         keep_alive: !old,
         old,
     })
@@ -148,6 +151,8 @@ fn field<'a>(line: &'a [u8], head: &mut Head<'a>) -> Result<(), u16> {
         }
     } else if name.eq_ignore_ascii_case(b"x-forwarded-for") {
         head.forwarded.push(value);
+    } else if name.eq_ignore_ascii_case(b"accept") && head.accept.is_empty() {
+        head.accept = value;
     } else if name.eq_ignore_ascii_case(b"transfer-encoding")
         || (name.eq_ignore_ascii_case(b"content-length") && value != b"0")
     {
@@ -207,6 +212,13 @@ mod tests {
     fn forwarded_addresses_are_collected_in_order() {
         let head = whole(b"GET / HTTP/1.1\r\nX-Forwarded-For: a, b\r\nx-forwarded-for:c\r\n\r\n");
         assert_eq!(head.forwarded, [&b"a, b"[..], b"c"]);
+    }
+
+    #[test]
+    fn what_is_accepted_is_what_is_said_first() {
+        let head = whole(b"GET / HTTP/1.1\r\nACCEPT: application/json\r\nAccept: x\r\n\r\n");
+        assert_eq!(head.accept, b"application/json");
+        assert_eq!(whole(b"GET / HTTP/1.1\r\n\r\n").accept, b"");
     }
 
     #[test]

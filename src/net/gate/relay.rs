@@ -72,11 +72,17 @@ impl Relays {
             request.push(b'?');
             request.extend_from_slice(head.query);
         }
+        if head.accept.iter().all(|b| matches!(b, b' '..=b'~')) {
+            request.extend_from_slice(b" HTTP/1.0\r\nAccept: ");
+            request.extend_from_slice(head.accept);
+        } else {
+            request.extend_from_slice(b" HTTP/1.0");
+        }
         let token = self.server.token();
         // Writing to a vector cannot fail.
         let _ = write!(
             request,
-            " HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n{TOKEN}: {token}\r\n{CLIENT}: {from}\r\n\r\n"
+            "\r\nHost: localhost\r\nConnection: close\r\n{TOKEN}: {token}\r\n{CLIENT}: {from}\r\n\r\n"
         );
         request
     }
