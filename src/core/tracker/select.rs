@@ -45,16 +45,16 @@ pub(super) struct Rules<'a> {
     pub(super) finish: u8,
 }
 
-/// Tells of peers, those of the asker's own family first; another family's only while there is room.
+/// Tells of peers, those of the asker's own family first; another family's only while there is room. Returns how many records it has looked at.
 pub(super) fn select(
     swarm: &mut Swarm,
     asker: &Asker,
     rules: Rules<'_>,
     rng: &mut fastrand::Rng,
     mut tell: impl FnMut(SocketAddr, PeerId),
-) {
+) -> usize {
     let goal = stage::Goal::of(swarm, asker, rules.finish);
-    let mut room = asker.want;
+    let (mut room, mut looks) = (asker.want, 0);
     // The own family first.
     for v4 in [asker.ip.is_ipv4(), !asker.ip.is_ipv4()] {
         let mut tray = Tray::new(asker, v4 == asker.ip.is_ipv4(), room, &mut tell);
@@ -67,13 +67,18 @@ pub(super) fn select(
             (Policy::Stage, false) => stage::pick(swarm.v6(), &mut tray, goal, rng),
         }
         room = tray.room();
+        looks += tray.looks();
     }
+    looks
 }
 
 /// How many of `room` peers are taken from anywhere where a policy prefers some: enough that the swarm stays in one piece.
 fn from_anywhere(room: usize) -> usize {
     (room / 4).max(4).min(room / 2)
 }
+
+#[cfg(test)]
+mod graph;
 
 #[cfg(test)]
 mod tests {

@@ -48,6 +48,7 @@ pub(super) fn pick<A: Family, F: FnMut(SocketAddr, PeerId)>(
     // Where nobody is elsewhere, there is more room for those at home.
     let room = tray.room();
     round(tray, room);
+    tray.take(pool, &mut sources, usize::MAX, elsewhere);
     pool.rotate(of_subnet, of_zone);
 }
 

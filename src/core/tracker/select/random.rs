@@ -15,11 +15,13 @@ pub(super) fn pick<A: Family, F: FnMut(SocketAddr, PeerId)>(
 ) {
     let (seeders, all) = (pool.seeders(), pool.len());
     let mut leechers = Window::new(seeders..all, rng);
-    if !tray.asker.left.is_nothing() {
-        let room = tray.room();
-        let share = (room * seeders).div_ceil(all.max(1));
-        let share = share.max(room.saturating_sub(all - seeders));
-        tray.take(pool, &mut Window::new(0..seeders, rng), share, |_, _| true);
+    if tray.asker.left.is_nothing() {
+        tray.take(pool, &mut leechers, usize::MAX, |_, _| true);
+        return;
     }
+    let mut sources = Window::new(0..seeders, rng);
+    let share = (tray.room() * seeders).div_ceil(all.max(1));
+    tray.take(pool, &mut sources, share, |_, _| true);
     tray.take(pool, &mut leechers, usize::MAX, |_, _| true);
+    tray.take(pool, &mut sources, usize::MAX, |_, _| true);
 }

@@ -39,36 +39,52 @@ pub(super) fn pick<A: Family, F: FnMut(SocketAddr, PeerId)>(
         tray.take(pool, &mut anybody, usize::MAX, |_, _| true);
         return;
     }
-    let mut sources = Window::new(0..seeders, rng);
+    let mut windows: [Window; STAGES + 1] =
+        std::array::from_fn(|level| Window::new(pool.range(level), rng));
     let first = if goal.finishes { tray.room() } else { 1 };
-    tray.take(pool, &mut sources, first, |_, _| true);
+    take_level(pool, tray, &mut windows, 0, first);
 
-    let mut similar = tray.room() - from_anywhere(tray.room());
-    let mut own = Window::new(pool.range(goal.level), rng);
-    let mut taken = |tray: &mut Tray<'_, F>, window: &mut Window| {
-        let before = tray.room();
-        tray.take(pool, window, similar, |_, _| true);
-        similar -= before - tray.room();
-        similar > 0
-    };
+    // Those of the asker's own level, and of others while they do not suffice.
+    let others = from_anywhere(tray.room());
     let (mut low, mut high) = (goal.level, goal.level);
-    let mut wanting = taken(tray, &mut own);
-    while wanting && (low > 1 || high < pool.levels() - 1) {
-        if low > 1 {
-            low -= 1;
-            wanting = taken(tray, &mut Window::new(pool.range(low), rng));
+    for level in by_distance(goal.level) {
+        let room = tray.room() - others.min(tray.room());
+        if room == 0 {
+            break;
         }
-        if wanting && high < pool.levels() - 1 {
-            high += 1;
-            wanting = taken(tray, &mut Window::new(pool.range(high), rng));
-        }
+        (low, high) = (low.min(level), high.max(level));
+        take_level(pool, tray, &mut windows, level, room);
     }
-    let room = tray.room();
-    let share = (room * seeders).div_ceil(all.max(1));
-    tray.take(pool, &mut sources, share, |_, _| true);
+    let share = (tray.room() * seeders).div_ceil(all.max(1));
+    take_level(pool, tray, &mut windows, 0, share);
     // What lies between has been told of.
     let between = pool.range(low).start..pool.range(high).end;
-    tray.take(pool, &mut anybody, room, |at, _| !between.contains(&at));
-    tray.take(pool, &mut own, usize::MAX, |_, _| true);
-    tray.take(pool, &mut sources, usize::MAX, |_, _| true);
+    tray.take(pool, &mut anybody, usize::MAX, |at, _| {
+        !between.contains(&at)
+    });
+    // Where that is not enough, more of the same.
+    for level in by_distance(goal.level).filter(|level| (low..=high).contains(level)) {
+        take_level(pool, tray, &mut windows, level, usize::MAX);
+    }
+    take_level(pool, tray, &mut windows, 0, usize::MAX);
+}
+
+fn take_level<A: Family, F: FnMut(SocketAddr, PeerId)>(
+    pool: &Pool<A>,
+    tray: &mut Tray<'_, F>,
+    windows: &mut [Window],
+    level: usize,
+    most: usize,
+) {
+    if let Some(window) = windows.get_mut(level) {
+        tray.take(pool, window, most, |_, _| true);
+    }
+}
+
+/// The levels of leechers, those next to `level` first.
+fn by_distance(level: usize) -> impl Iterator<Item = usize> {
+    let both = (1..=STAGES).flat_map(move |away| [level.wrapping_sub(away), level + away]);
+    std::iter::once(level)
+        .chain(both)
+        .filter(|level| (1..=STAGES).contains(level))
 }

@@ -17,6 +17,8 @@ pub(super) struct Tray<'a, F> {
     room: usize,
     /// A position that has been told of out of turn.
     skip: Option<usize>,
+    /// How many positions have been looked at.
+    looks: usize,
     tell: &'a mut F,
 }
 
@@ -27,8 +29,14 @@ impl<'a, F: FnMut(SocketAddr, PeerId)> Tray<'a, F> {
             own,
             room,
             skip: None,
+            looks: 0,
             tell,
         }
+    }
+
+    /// How many positions it has cost so far.
+    pub(super) const fn looks(&self) -> usize {
+        self.looks
     }
 
     /// How many more are wanted.
@@ -75,6 +83,7 @@ impl<'a, F: FnMut(SocketAddr, PeerId)> Tray<'a, F> {
                 break;
             };
             looks -= 1;
+            self.looks += 1;
             let is_good = pool.record(at).is_some_and(|record| good(at, record));
             taken += usize::from(is_good && self.offer(pool, at));
         }
