@@ -9,6 +9,8 @@
 //! - `disk`: a torrent of one file on the disk that the build lies on; the page cache is emptied before each turn where root may do that
 //! - `transfer`: one to one over loopback
 //! - `announce`: what a tracker answers
+//! - `curve`: what an announce costs the tracker's core, by the size of the swarm
+//! - `memory`: what a tracker needs for a million peers
 //!
 //! The environment sets sizes: `HIVEBT_BENCH_MIB` those of the payloads in MiB (4096; 512 for `transfer`), `HIVEBT_BENCH_FILES` how many small
 //! files (20000, of 64 KiB on average), `HIVEBT_BENCH_ROUNDS` how often everything is run (3).
@@ -28,8 +30,10 @@ mod announce;
 mod check;
 mod create;
 mod creators;
+mod curve;
 mod load;
 mod measure;
+mod memory;
 mod transfer;
 
 use std::process::Command;
@@ -76,6 +80,12 @@ fn main() {
     }
     if wanted("transfer") {
         tables.extend(transfer::table(&moved));
+    }
+    if wanted("curve") {
+        tables.push(curve::table(&moved));
+    }
+    if wanted("memory") {
+        tables.push(memory::table());
     }
     if wanted("announce") {
         tables.extend(announce::table(&moved));

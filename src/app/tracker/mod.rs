@@ -64,9 +64,7 @@ pub struct Config {
     pub map: Vec<Mapping>,
     /// Whom an asker is told about.
     pub policy: Policy,
-    /// A file of zones, for [`Policy::Near`].
-    pub zones: Option<PathBuf>,
-    /// From how much progress on, in percent, [`Policy::Stage`] tells of seeders first.
+    /// From how much progress on, in percent, [`Policy::STAGE`] tells of seeders first.
     pub finish: u8,
     /// What strangers may make the tracker do.
     pub limits: Limits,
@@ -86,8 +84,7 @@ impl Default for Config {
             deny: None,
             trust: Vec::new(),
             map: Vec::new(),
-            policy: Policy::Random,
-            zones: None,
+            policy: Policy::RANDOM,
             finish: 80,
             limits: Limits::default(),
             closed: false,
@@ -173,9 +170,7 @@ impl Server {
     /// # Errors
     /// If one cannot be read; the old ones then stay.
     pub fn reload(&self) -> Result<(), Failure> {
-        let (lists, zones) = (read_lists(&self.config)?, read_zones(&self.config)?);
-        self.service.set_access(lists);
-        self.service.set_zones(zones);
+        self.service.set_access(read_lists(&self.config)?);
         Ok(())
     }
 
@@ -198,6 +193,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failur
         private,
         torrents,
         state,
+        zones,
         carriers,
         voice,
     }) = options::read(arguments)?
@@ -223,6 +219,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failur
     let mut state = state.map(open).transpose()?;
     let torrents = torrents.map(|path| Folder::open(path, &service, voice));
     let torrents = torrents.transpose()?;
+    read_zones(zones.as_deref(), &service)?;
     let doors = Doors::open(&config, carriers)?;
     let urls: Vec<String> = doors.urls().collect();
     let server = Server::start_at(doors.http, config, service)?;
@@ -240,6 +237,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failur
         match told.recv_timeout(due.saturating_duration_since(Instant::now())) {
             Ok(Signal::Reload) => {
                 tell_reread("lists", server.reload(), voice);
+                if let Some(path) = &zones {
+                    tell_reread("zones", read_zones(Some(path), &server.service), voice);
+                }
                 if let Some(keys) = &keys {
                     tell_reread("keys", keys.reload(), voice);
                 }
@@ -299,9 +299,7 @@ fn look_after(service: &Arc<Service>, every: Duration) -> io::Result<mpsc::Sende
 /// A tracker that knows what it may serve, but nobody yet.
 fn serve(config: &Config, doorman: Option<Arc<dyn Doorman>>) -> Result<Arc<Service>, Failure> {
     let access = read_lists(config)?;
-    let service = Service::new(config, access, doorman);
-    service.set_zones(read_zones(config)?);
-    Ok(Arc::new(service))
+    Ok(Arc::new(Service::new(config, access, doorman)))
 }
 
 fn starting(cause: impl Display) -> Failure {
@@ -324,12 +322,15 @@ fn read_lists(config: &Config) -> Result<Access, Failure> {
     })
 }
 
-fn read_zones(config: &Config) -> Result<Zones, Failure> {
-    let Some(path) = &config.zones else {
-        return Ok(Zones::default());
+fn read_zones(path: Option<&Path>, service: &Service) -> Result<(), Failure> {
+    let Some(path) = path else {
+        return Ok(());
     };
-    Zones::read(&read_list(path)?)
-        .map_err(|bad| Failure::new(Exit::Input, "read the zones", path.display(), bad))
+    let zones = Zones::read(&read_list(path)?);
+    let zones =
+        zones.map_err(|bad| Failure::new(Exit::Input, "read the zones", path.display(), bad))?;
+    service.set_zones(zones);
+    Ok(())
 }
 
 fn read_list(path: &Path) -> Result<String, Failure> {

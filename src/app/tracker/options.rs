@@ -31,6 +31,8 @@ pub(super) struct Options {
     pub(super) private: Private,
     pub(super) torrents: Option<PathBuf>,
     pub(super) state: Option<state::Plan>,
+    /// A file of zones, for the policy `near`.
+    pub(super) zones: Option<PathBuf>,
     pub(super) carriers: Carriers,
     pub(super) voice: Voice,
 }
@@ -154,7 +156,7 @@ pub(super) fn read(
     let usual = Config::default();
     let cleanup = line.cleanup.or(file.cleanup_interval);
     let policy = line.policy.unwrap_or(usual.policy);
-    if line.zones.is_some() && policy != Policy::Near {
+    if line.zones.is_some() && policy != Policy::NEAR {
         let message = "`--zones` is of no use without `--policy near`";
         return Err(Failure::usage(message));
     }
@@ -182,7 +184,6 @@ pub(super) fn read(
             trust: line.trust,
             map: line.map,
             policy,
-            zones: line.zones,
             finish: line
                 .finish
                 .map_or(usual.finish, |n| u8::try_from(n).unwrap_or(100)),
@@ -196,6 +197,7 @@ pub(super) fn read(
             peers: line.state_peers,
             every: Duration::from_secs(line.state_every.unwrap_or(60).into()),
         }),
+        zones: line.zones,
         carriers: Carriers {
             http: !line.no_http,
             udp: !line.no_udp,
@@ -368,7 +370,7 @@ mod tests {
             (2, Some(60), 1)
         );
         assert_eq!(line.voice, Some(Voice::Verbose));
-        assert_eq!((line.map.len(), line.policy), (2, Some(Policy::Stage)));
+        assert_eq!((line.map.len(), line.policy), (2, Some(Policy::STAGE)));
         assert_eq!(
             (
                 line.finish,

@@ -1,6 +1,5 @@
 //! The tracker behind whatever carries requests to it: shards behind locks, lists, counters.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +14,7 @@ use crate::base::cidr::Cidr;
 use crate::base::id::InfoHash;
 use crate::base::time::Time;
 use crate::core::tracker::{
-    self, Access, Commons, Shard, SwarmView, Totals, Visitor, Zones, shard_of,
+    self, Access, Commons, Shard, Sizes, SwarmView, Totals, Visitor, Zones, shard_of,
 };
 use crate::proto::tracker::{AnnounceReply, AnnounceRequest, Event, Refusal, SwarmStats};
 
@@ -180,12 +179,12 @@ impl Service {
         let sizes = torrents
             .iter()
             .map(|torrent| (torrent.info_hash, torrent.length));
-        let sizes = sizes.collect();
+        let sizes = Sizes::new(sizes);
         self.set_shelf(Arc::new(Catalog::new(torrents)), sizes);
     }
 
     /// Replaces the torrents to hand out. `sizes` are the bytes of their payloads, by which progress can be told in percent.
-    pub(super) fn set_shelf(&self, shelf: Arc<dyn Shelf>, sizes: HashMap<InfoHash, u64>) {
+    pub(super) fn set_shelf(&self, shelf: Arc<dyn Shelf>, sizes: Sizes) {
         *self.catalog.write().unwrap_or_else(PoisonError::into_inner) = shelf;
         let sizes = Arc::new(sizes);
         self.each(|shard| shard.set_sizes(Arc::clone(&sizes)));

@@ -21,6 +21,7 @@ use super::torrents_page;
 use crate::app::failure::{Exit, Failure};
 use crate::app::output;
 use crate::base::id::InfoHash;
+use crate::core::tracker::Sizes;
 use crate::disk::folder::{self, Look};
 use crate::net::http_server::{Page, PageRequest};
 use crate::proto::metainfo::{Metainfo, path};
@@ -265,7 +266,7 @@ impl Folder {
             }
         }
         let hashes = by_hash.keys().copied().collect();
-        let sizes = by_hash.values().map(|e| (e.info_hash, e.length)).collect();
+        let sizes = Sizes::new(by_hash.values().map(|e| (e.info_hash, e.length)));
         let shelf = Shelved {
             folder: self.path.clone(),
             by_name,

@@ -30,14 +30,14 @@ macro_rules! rounds {
             }};
         }
         macro_rules! five {
-                                    ($f:ident, $k:ident, $t:expr) => {
-                                        round!($f, $k, $t, a b c d e);
-                                        round!($f, $k, $t + 1, e a b c d);
-                                        round!($f, $k, $t + 2, d e a b c);
-                                        round!($f, $k, $t + 3, c d e a b);
-                                        round!($f, $k, $t + 4, b c d e a);
-                                    };
-                                }
+                                                ($f:ident, $k:ident, $t:expr) => {
+                                                    round!($f, $k, $t, a b c d e);
+                                                    round!($f, $k, $t + 1, e a b c d);
+                                                    round!($f, $k, $t + 2, d e a b c);
+                                                    round!($f, $k, $t + 3, c d e a b);
+                                                    round!($f, $k, $t + 4, b c d e a);
+                                                };
+                                            }
         macro_rules! twenty {
             ($f:ident, $k:expr, $t:expr) => {
                 let k = constant($k);

@@ -148,6 +148,7 @@ impl Commons {
         &self.sources[self.index(ip)]
     }
 
+    #[inline(never)]
     fn index(&self, ip: IpAddr) -> usize {
         let mut key = [0; 20];
         match ip.to_canonical() {

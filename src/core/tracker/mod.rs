@@ -33,7 +33,7 @@ pub use book::Book;
 pub use commons::{Commons, Limits};
 pub use connection::ConnectionIds;
 pub use policy::Policy;
-pub use store::{Config, Shard, Totals};
+pub use store::{Config, Shard, Sizes, Totals};
 pub use view::{PeerView, SwarmView};
 pub use zones::{BadZone, BadZones, Zones};
 

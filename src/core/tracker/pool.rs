@@ -3,11 +3,12 @@
 //! Seeders stand first, then leechers. Where peers are selected by stage, leechers stand in ten ranges by how much they still want; moving from one range
 //! to the next is one swap. Where they are selected by network, rings hold those of a subnet and those of a zone together.
 
+use std::fmt;
 use std::ops::Range;
 
 use super::policy::Policy;
 use super::record::{Family, Left, Record};
-use super::rings::{Rings, Walk};
+use super::rings::Rings;
 use super::table::{Keyed, Table};
 use super::zones::Zone;
 use crate::base::id::PeerId;
@@ -20,7 +21,7 @@ pub(super) const STAGES: usize = 10;
 pub(super) struct Pool<A> {
     table: Table<Record<A>>,
     ends: Ends,
-    near: Option<Box<Near>>,
+    near: Option<Box<dyn Neighbours>>,
 }
 
 /// Where the levels end, all but the last: 0 is that of seeders, the rest are leechers, those that want least first.
@@ -32,11 +33,24 @@ enum Ends {
     Stages(Box<[u32; STAGES]>),
 }
 
-/// Who is near whom.
-#[derive(Debug)]
-struct Near {
-    subnets: Rings,
-    zones: Rings,
+/// What knows who is near whom, where that matters. Entries are known by their positions in the pool, as in [`Rings`].
+pub(super) trait Neighbours: fmt::Debug + Send {
+    /// Adds the record of the next position.
+    fn push(&mut self, subnet: u128, zone: Option<Zone>);
+    /// The record at `at` is elsewhere.
+    fn rejoin(&mut self, at: usize, subnet: u128, zone: Option<Zone>);
+    /// Two records change places.
+    fn swap(&mut self, a: usize, b: usize);
+    /// The record at `at` goes; the last one takes its place.
+    fn remove(&mut self, at: usize);
+    /// Bytes of heap, nearly.
+    fn heap(&self) -> usize;
+    /// Bytes of heap that one more record may cost, nearly.
+    fn growth(&self) -> usize;
+    /// Those of subnets and those of zones.
+    fn rings(&self) -> [&Rings; 2];
+    /// The same, to be changed.
+    fn rings_mut(&mut self) -> [&mut Rings; 2];
 }
 
 impl Ends {
@@ -57,17 +71,14 @@ impl Ends {
 
 impl<A: Family> Pool<A> {
     pub(super) fn new(secret: u64, policy: Policy) -> Self {
-        let near = || Near {
-            subnets: Rings::new(),
-            zones: Rings::new(),
-        };
         Self {
             table: Table::new(secret),
-            ends: match policy {
-                Policy::Stage => Ends::Stages(Box::default()),
-                Policy::Random | Policy::Near => Ends::Plain([0]),
+            ends: if policy.stages {
+                Ends::Stages(Box::default())
+            } else {
+                Ends::Plain([0])
             },
-            near: (policy == Policy::Near).then(|| Box::new(near())),
+            near: policy.neighbours.map(|make| make()),
         }
     }
 
@@ -116,9 +127,7 @@ impl<A: Family> Pool<A> {
 
     /// Bytes of heap.
     pub(super) fn heap(&self) -> usize {
-        let near = self.near.as_ref().map_or(0, |near| {
-            size_of::<Near>() + near.subnets.heap() + near.zones.heap()
-        });
+        let near = self.near.as_ref().map_or(0, |near| near.heap());
         let ends = match self.ends {
             Ends::Plain(_) => 0,
             Ends::Stages(_) => size_of::<[u32; STAGES]>(),
@@ -128,47 +137,54 @@ impl<A: Family> Pool<A> {
 
     /// Bytes of heap that one more record may cost.
     pub(super) fn growth(&self) -> usize {
-        let near = self.near.as_ref();
-        self.table.growth() + near.map_or(0, |near| near.subnets.growth() + near.zones.growth())
+        self.table.growth() + self.near.as_ref().map_or(0, |near| near.growth())
     }
 
-    /// Adds or refreshes a record, which belongs into `level`. Returns where it was before.
+    /// Adds or refreshes a record, which belongs into `level`. Returns where it stands, and what it was before.
     pub(super) fn put(
         &mut self,
         record: Record<A>,
         level: usize,
         zone: Option<Zone>,
         now: u32,
-    ) -> Option<A> {
-        let (ip, left) = (record.ip(), record.left());
+    ) -> (usize, Option<Record<A>>) {
+        let ip = record.ip();
         let Some(at) = self.table.find(record.key()) else {
             let at = self.table.push(record);
             if let Some(near) = &mut self.near {
-                near.subnets.push(Some(ip.subnet()));
-                near.zones.push(zone.map(u128::from));
+                near.push(ip.subnet(), zone);
             }
-            self.settle(at, level);
-            return None;
+            return (self.settle(at, level), None);
         };
-        let old = self.table.get_mut(at)?;
-        let before = old.ip();
-        old.refresh(ip, record.port(), now);
+        let before = self.table.get_mut(at).map(|old| {
+            let before = *old;
+            old.refresh(ip, record.port(), now);
+            before
+        });
         if let Some(near) = &mut self.near
-            && before != ip
+            && before.is_some_and(|before| before.ip() != ip)
         {
-            near.subnets.rejoin(at, Some(ip.subnet()));
-            near.zones.rejoin(at, zone.map(u128::from));
+            near.rejoin(at, ip.subnet(), zone);
         }
-        self.set_left(at, left, level);
-        Some(before)
+        (self.set_left(at, record.left(), level), before)
     }
 
-    /// Notes what the peer at `at` wants, which belongs into `level`.
-    pub(super) fn set_left(&mut self, at: usize, left: Left, level: usize) {
+    /// Notes what the peer at `at` wants, which belongs into `level`. Returns where it stands then.
+    pub(super) fn set_left(&mut self, at: usize, left: Left, level: usize) -> usize {
         if let Some(record) = self.table.get_mut(at) {
             record.set_left(left);
         }
-        self.settle(at, level);
+        self.settle(at, level)
+    }
+
+    /// Sets the flags of the record at `at`; having completed stays.
+    pub(super) fn mark(&mut self, at: usize, completed: bool, dual: bool) {
+        if let Some(record) = self.table.get_mut(at) {
+            if completed {
+                record.set_completed();
+            }
+            record.set_dual(dual);
+        }
     }
 
     /// Moves the record at `at` to where its level stands: one swap for each level on the way. Returns where it stands then.
@@ -194,8 +210,7 @@ impl<A: Family> Pool<A> {
     fn swap(&mut self, a: usize, b: usize) {
         self.table.swap(a, b);
         if let Some(near) = self.near.as_mut().filter(|_| a != b) {
-            near.subnets.swap(a, b);
-            near.zones.swap(a, b);
+            near.swap(a, b);
         }
     }
 
@@ -203,8 +218,7 @@ impl<A: Family> Pool<A> {
         // Only one of the last level may leave its place to the last record.
         let at = self.settle(at, self.levels() - 1);
         if let Some(near) = &mut self.near {
-            near.subnets.remove(at);
-            near.zones.remove(at);
+            near.remove(at);
         }
         self.table.remove(at)
     }
@@ -235,34 +249,14 @@ impl<A: Family> Pool<A> {
         oldest
     }
 
-    /// The ring of the subnet of `ip`, if anybody is in it.
-    pub(super) fn subnet(&self, ip: A) -> Option<Walk> {
-        self.near.as_ref()?.subnets.find(ip.subnet())
+    /// Rings of subnets and of zones, if there are any.
+    pub(super) fn rings(&self) -> Option<[&Rings; 2]> {
+        self.near.as_ref().map(|near| near.rings())
     }
 
-    /// The ring of a zone, if anybody is in it.
-    pub(super) fn zone(&self, zone: Zone) -> Option<Walk> {
-        self.near.as_ref()?.zones.find(zone.into())
-    }
-
-    /// The next position of a ring that [`Pool::subnet`] has found.
-    pub(super) fn next_of_subnet(&self, walk: &mut Walk) -> Option<usize> {
-        self.near.as_ref()?.subnets.next(walk)
-    }
-
-    /// The next position of a ring that [`Pool::zone`] has found.
-    pub(super) fn next_of_zone(&self, walk: &mut Walk) -> Option<usize> {
-        self.near.as_ref()?.zones.next(walk)
-    }
-
-    /// Lets the next walks begin where these have ended.
-    pub(super) fn rotate(&mut self, subnet: Option<Walk>, zone: Option<Walk>) {
-        if let Some(near) = &mut self.near {
-            subnet
-                .into_iter()
-                .for_each(|walk| near.subnets.rotate(walk));
-            zone.into_iter().for_each(|walk| near.zones.rotate(walk));
-        }
+    /// The same, to be changed.
+    pub(super) fn rings_mut(&mut self) -> Option<[&mut Rings; 2]> {
+        self.near.as_mut().map(|near| near.rings_mut())
     }
 
     /// Puts every record into the ring of its zone, after zones have changed.
@@ -271,7 +265,7 @@ impl<A: Family> Pool<A> {
             return;
         };
         for (at, record) in self.table.iter().enumerate() {
-            near.zones.rejoin(at, zone(record.ip()).map(u128::from));
+            near.rejoin(at, record.ip().subnet(), zone(record.ip()));
         }
     }
 }

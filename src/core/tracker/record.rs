@@ -158,6 +158,11 @@ impl Left {
         Self((u16::try_from(shift).unwrap_or(0) << 10) | mantissa)
     }
 
+    /// A number that is larger for whoever wants more; that of those who have not said is the largest.
+    pub(super) const fn rank(self) -> u16 {
+        self.0
+    }
+
     /// Whether the peer is a seeder (R37).
     pub(super) const fn is_nothing(self) -> bool {
         self.0 == 0
@@ -193,6 +198,9 @@ mod tests {
                 );
             }
         }
+        let ranks: Vec<_> = (0..5000).map(|n| Left::new(Some(n)).rank()).collect();
+        assert!(ranks.is_sorted());
+        assert!(Left::new(Some(u64::MAX)).rank() < Left::new(None).rank());
         assert!(!Left::new(None).is_nothing());
         assert_eq!(Left::new(None).bytes(), None);
         assert!(Left::new(Some(u64::MAX)).bytes().is_some());

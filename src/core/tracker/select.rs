@@ -9,19 +9,21 @@
 //! - [`stage`]: those of the asker's tenth of the way, then of the tenths next to it; but a quarter, and four at least, of any progress, because those who
 //!   have nothing cannot help each other. Whoever is past 80 % (by default) gets seeders first, so that it finishes and becomes one.
 
-mod near;
-mod random;
-mod stage;
+pub(super) mod near;
+pub(super) mod random;
+pub(super) mod stage;
 mod window;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use super::policy::Policy;
+use super::pool::Pool;
 use super::record::Left;
 use super::swarm::Swarm;
 use super::zones::Zones;
 use crate::base::id::PeerId;
-use window::Tray;
+use crate::proto::tracker::AnnounceReply;
+pub(super) use window::Tray;
 
 /// Who asks, and for what.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +34,8 @@ pub(super) struct Asker {
     pub(super) left: Left,
     /// How many peers to tell of.
     pub(super) want: usize,
+    /// Whether ids are to be told, too.
+    pub(super) with_ids: bool,
     /// Records from before this moment are stale.
     pub(super) since: u32,
 }
@@ -39,32 +43,32 @@ pub(super) struct Asker {
 /// By what to choose.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules<'a> {
-    pub(super) policy: Policy,
     pub(super) zones: &'a Zones,
-    /// From how much progress on, in percent, a leecher is told of seeders first, by [`Policy::Stage`].
+    /// From how much progress on, in percent, a leecher is told of seeders first, by [`Policy::STAGE`].
     pub(super) finish: u8,
+    /// Bytes of the payload.
+    pub(super) size: u64,
 }
 
-/// Tells of peers, those of the asker's own family first; another family's only while there is room. Returns how many records it has looked at.
+/// Puts peers of one family on a tray.
+pub(super) type Pick<A> = fn(&mut Pool<A>, &mut Tray<'_>, Rules<'_>, &mut fastrand::Rng);
+
+/// Adds peers to `found`, those of the asker's own family first; another family's only while there is room. Returns how many records it has looked at.
 pub(super) fn select(
     swarm: &mut Swarm,
     asker: &Asker,
+    policy: Policy,
     rules: Rules<'_>,
     rng: &mut fastrand::Rng,
-    mut tell: impl FnMut(SocketAddr, PeerId),
+    found: &mut AnnounceReply,
 ) -> usize {
-    let goal = stage::Goal::of(swarm, asker, rules.finish);
     let (mut room, mut looks) = (asker.want, 0);
-    // The own family first.
     for v4 in [asker.ip.is_ipv4(), !asker.ip.is_ipv4()] {
-        let mut tray = Tray::new(asker, v4 == asker.ip.is_ipv4(), room, &mut tell);
-        match (rules.policy, v4) {
-            (Policy::Random, true) => random::pick(swarm.v4(), &mut tray, rng),
-            (Policy::Random, false) => random::pick(swarm.v6(), &mut tray, rng),
-            (Policy::Near, true) => near::pick(swarm.v4_mut(), &mut tray, rules.zones, rng),
-            (Policy::Near, false) => near::pick(swarm.v6_mut(), &mut tray, rules.zones, rng),
-            (Policy::Stage, true) => stage::pick(swarm.v4(), &mut tray, goal, rng),
-            (Policy::Stage, false) => stage::pick(swarm.v6(), &mut tray, goal, rng),
+        let mut tray = Tray::new(asker, v4 == asker.ip.is_ipv4(), room, found);
+        if v4 {
+            (policy.v4)(swarm.v4_mut(), &mut tray, rules, rng);
+        } else {
+            (policy.v6)(swarm.v6_mut(), &mut tray, rules, rng);
         }
         room = tray.room();
         looks += tray.looks();
@@ -87,9 +91,10 @@ mod tests {
     use super::*;
     use crate::base::id::InfoHash;
     use std::collections::BTreeSet;
+    use std::net::SocketAddr;
 
     fn swarm(seeders: u16, leechers: u16) -> Swarm {
-        let mut swarm = Swarm::new(InfoHash([1; 20]), 0, 42, Policy::Random, 0);
+        let mut swarm = Swarm::new(InfoHash([1; 20]), 0, 42, Policy::RANDOM, 0);
         for n in 0..seeders + leechers {
             put(
                 &mut swarm,
@@ -128,22 +133,21 @@ mod tests {
             ip: [10, 0, 0, 1].into(),
             left: Left::new(Some(1)),
             want,
+            with_ids: true,
             since: 0,
         }
     }
 
     fn ask(swarm: &mut Swarm, asker: &Asker, seed: u64) -> Vec<(SocketAddr, PeerId)> {
         let rules = Rules {
-            policy: Policy::Random,
             zones: &Zones::default(),
             finish: 80,
+            size: 1000,
         };
-        let mut found = Vec::new();
         let mut rng = fastrand::Rng::with_seed(seed);
-        select(swarm, asker, rules, &mut rng, |addr, id| {
-            found.push((addr, id))
-        });
-        found
+        let mut found = AnnounceReply::default();
+        select(swarm, asker, Policy::RANDOM, rules, &mut rng, &mut found);
+        found.peers.into_iter().zip(found.peer_ids).collect()
     }
 
     #[test]
@@ -191,7 +195,7 @@ mod tests {
 
     #[test]
     fn addresses_that_lead_nowhere_are_not_told() {
-        let mut swarm = Swarm::new(InfoHash([1; 20]), 0, 42, Policy::Random, 0);
+        let mut swarm = Swarm::new(InfoHash([1; 20]), 0, 42, Policy::RANDOM, 0);
         for (n, ip) in [
             "0.0.0.0",
             "224.0.0.1",

@@ -1,6 +1,5 @@
 //! The swarms of a shard: the only place where they come and go.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::ops::{AddAssign, SubAssign};
 use std::sync::Arc;
@@ -29,7 +28,7 @@ pub struct Config {
     pub max_peers: u32,
     /// Whom an asker is told about (R51).
     pub policy: Policy,
-    /// By [`Policy::Stage`], how far a leecher is that gets seeders first, in percent (R54).
+    /// By [`Policy::STAGE`], how far a leecher is that gets seeders first, in percent (R54).
     pub finish: u8,
     /// Swarms without peers whose completed count a shard remembers.
     pub remembered: usize,
@@ -40,7 +39,7 @@ impl Default for Config {
         Self {
             interval: 300,
             max_peers: 50,
-            policy: Policy::Random,
+            policy: Policy::RANDOM,
             finish: 80,
             remembered: 4_000,
         }
@@ -91,16 +90,45 @@ impl SubAssign<SwarmStats> for Totals {
     }
 }
 
-/// What remains of a swarm without peers.
+/// A number that belongs to a swarm, whether or not it has peers.
 #[derive(Debug)]
-struct Remains {
+struct Note {
     hash: InfoHash,
-    completed: u32,
+    number: u64,
 }
 
-impl Keyed for Remains {
+impl Note {
+    /// The number as a count of downloads.
+    fn completed(&self) -> u32 {
+        u32::try_from(self.number).unwrap_or(u32::MAX)
+    }
+}
+
+impl Keyed for Note {
     fn key(&self) -> &[u8; 20] {
         &self.hash.0
+    }
+}
+
+/// Bytes of payloads, as far as they are known.
+#[derive(Debug)]
+pub struct Sizes(Table<Note>);
+
+impl Sizes {
+    /// Of these swarms.
+    pub fn new(sizes: impl IntoIterator<Item = (InfoHash, u64)>) -> Self {
+        let mut table = Table::new(0);
+        for (hash, number) in sizes {
+            if table.find(&hash.0).is_none() {
+                table.push(Note { hash, number });
+            }
+        }
+        Self(table)
+    }
+
+    fn of(&self, hash: InfoHash) -> Option<u64> {
+        let at = self.0.find(&hash.0)?;
+        self.0.get(at).map(|note| note.number)
     }
 }
 
@@ -110,13 +138,13 @@ pub struct Shard {
     config: Config,
     secret: u64,
     swarms: Table<Swarm>,
-    remains: Table<Remains>,
+    /// Completed counts of swarms without peers.
+    remains: Table<Note>,
     /// Without the number of swarms, which `swarms` knows.
     totals: Totals,
     commons: Arc<Commons>,
     zones: Arc<Zones>,
-    /// Bytes of payloads that are known.
-    sizes: Arc<HashMap<InfoHash, u64>>,
+    sizes: Arc<Sizes>,
     /// Bytes of heap of the swarms themselves.
     heap: usize,
     /// Bytes that the commons have been told of.
@@ -135,18 +163,18 @@ impl Shard {
             totals: Totals::default(),
             commons,
             zones: Arc::default(),
-            sizes: Arc::default(),
+            sizes: Arc::new(Sizes::new([])),
             heap: 0,
             charged: 0,
         }
     }
 
     /// From now on the payloads of these swarms are known to have so many bytes.
-    pub fn set_sizes(&mut self, sizes: Arc<HashMap<InfoHash, u64>>) {
+    pub fn set_sizes(&mut self, sizes: Arc<Sizes>) {
         self.sizes = sizes;
         for at in 0..self.swarms.len() {
             if let Some(swarm) = self.swarms.get_mut(at)
-                && let Some(&bytes) = self.sizes.get(&swarm.hash())
+                && let Some(bytes) = self.sizes.of(swarm.hash())
             {
                 swarm.set_size(bytes);
             }
@@ -260,11 +288,14 @@ impl Shard {
         rng: &mut fastrand::Rng,
     ) -> Result<(), Refusal> {
         let hash = request.info_hash;
-        let known = self.swarms.find(&hash.0).and_then(|at| self.swarms.get(at));
-        if known.is_none_or(|swarm| !swarm.knows(request.peer_id, ip)) {
+        let mut at = self.swarms.find(&hash.0);
+        let swarm = at.and_then(|at| self.swarms.get(at));
+        if swarm.is_none_or(|swarm| !swarm.knows(request.peer_id, ip)) {
             self.make_room(now, hash, ip, rng)?;
+            // Others may have gone.
+            at = self.swarms.find(&hash.0);
         }
-        let at = match self.swarms.find(&hash.0) {
+        let at = match at {
             Some(at) => at,
             None => self.begin(hash, now),
         };
@@ -317,37 +348,29 @@ impl Shard {
             id: request.peer_id,
             ip,
             left: Left::new(request.left),
+            // Ids are shown only in replies that are not compact.
+            with_ids: request.compact == Some(false) && !request.no_peer_id,
             want: request
                 .numwant
                 .unwrap_or(NUMWANT)
                 .min(self.config.max_peers) as usize,
             since: now.saturating_sub(self.commons.expiry(base, now)),
         };
-        // Ids are shown only in replies that are not compact.
-        let with_ids = request.compact == Some(false) && !request.no_peer_id;
-        let AnnounceReply {
-            peers, peer_ids, ..
-        } = reply;
         let rules = Rules {
-            policy: self.config.policy,
             zones: &self.zones,
             finish: self.config.finish,
+            size: swarm.size(),
         };
-        select(swarm, &asker, rules, rng, |addr, id| {
-            peers.push(addr);
-            if with_ids {
-                peer_ids.push(id);
-            }
-        });
+        select(swarm, &asker, self.config.policy, rules, rng, reply);
     }
 
     /// A swarm without peers yet, with the count of an earlier life.
     fn begin(&mut self, hash: InfoHash, now: u32) -> usize {
         let earlier = self.remains.find(&hash.0).map(|at| self.remains.remove(at));
-        let completed = earlier.map_or(0, |remains| remains.completed);
+        let completed = earlier.map_or(0, |note| note.completed());
         let policy = self.config.policy;
         let mut swarm = Swarm::new(hash, completed, self.secret, policy, now);
-        if let Some(&bytes) = self.sizes.get(&hash) {
+        if let Some(bytes) = self.sizes.of(hash) {
             swarm.set_size(bytes);
         }
         self.heap += swarm.heap();
@@ -355,12 +378,10 @@ impl Shard {
     }
 
     fn remembered(&self, hash: InfoHash) -> SwarmStats {
-        let remains = self
-            .remains
-            .find(&hash.0)
-            .and_then(|at| self.remains.get(at));
+        let at = self.remains.find(&hash.0);
+        let note = at.and_then(|at| self.remains.get(at));
         SwarmStats {
-            downloaded: remains.map_or(0, |remains| remains.completed),
+            downloaded: note.map_or(0, Note::completed),
             ..SwarmStats::default()
         }
     }
@@ -394,6 +415,7 @@ impl Shard {
     }
 
     /// Ends a swarm that has no peers, but for its count. Of what is remembered, something goes where there is too much.
+    #[cold]
     fn bury(&mut self, at: usize) {
         let swarm = self.swarms.remove(at);
         self.heap -= swarm.heap();
@@ -403,10 +425,12 @@ impl Shard {
         }
         while self.remains.len() >= self.config.remembered.max(1) {
             let gone = self.remains.remove(self.least_remains(swarm.born()));
-            self.totals.completed -= u64::from(gone.completed);
+            self.totals.completed -= gone.number;
         }
-        let hash = swarm.hash();
-        self.remains.push(Remains { hash, completed });
+        self.remains.push(Note {
+            hash: swarm.hash(),
+            number: completed.into(),
+        });
     }
 
     /// Of a few remains, from a place that changes, the one with the smallest count.
@@ -414,7 +438,7 @@ impl Shard {
         let len = self.remains.len();
         let start = (self.charged ^ salt as usize) % len.max(1);
         let sample = (start..start + 8).map(|at| at % len.max(1));
-        let count = |at: &usize| self.remains.get(*at).map(|remains| remains.completed);
+        let count = |at: &usize| self.remains.get(*at).map(|note| note.number);
         sample.min_by_key(count).unwrap_or(0)
     }
 
@@ -438,13 +462,28 @@ impl Shard {
             Some(swarm) => swarm.growth(ip),
             None => self.swarms.growth() + Swarm::FIRST,
         };
+        if self.commons.has_room(more) {
+            return Ok(());
+        }
+        self.evict(now, hash, more, rng)
+            .ok_or_else(|| refuse("this tracker is full"))
+    }
+
+    /// Clears swarms until there are `more` bytes, sparing `hash`; `None` if there are not enough that may go.
+    #[cold]
+    fn evict(
+        &mut self,
+        now: u32,
+        hash: InfoHash,
+        more: usize,
+        rng: &mut fastrand::Rng,
+    ) -> Option<()> {
         while !self.commons.has_room(more) {
-            let weakest = evict::weakest(&self.swarms, hash, &self.commons, rng);
-            let weakest = weakest.ok_or_else(|| refuse("this tracker is full"))?;
+            let weakest = evict::weakest(&self.swarms, hash, &self.commons, rng)?;
             self.touch(weakest, now, |swarm, held| swarm.clear(held.commons));
             self.charge();
         }
-        Ok(())
+        Some(())
     }
 }
 

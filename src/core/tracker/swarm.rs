@@ -12,7 +12,7 @@ use super::policy::Policy;
 use super::pool::{Pool, STAGES};
 use super::record::{Family, Left, Record};
 use super::table::Keyed;
-use super::zones::Zones;
+use super::zones::{Zone, Zones};
 use crate::base::id::{InfoHash, PeerId};
 use crate::proto::tracker::SwarmStats;
 
@@ -197,51 +197,38 @@ impl Swarm {
             *size = (*size).max(report.left.unwrap_or(0));
         }
         self.oldest = self.oldest.min(now);
-        let (was_dual, size) = (self.dual_of(report.id), self.size.bytes());
-        let leechers = self.stats().incomplete;
-        let Self { v4, v6, pace, .. } = self;
-        let zone = zones.of(report.ip);
-        let before = match report.ip {
+        let (size, leechers) = (self.size.bytes(), self.stats().incomplete);
+        let (zone, completes) = (zones.of(report.ip), report.completed && left.is_nothing());
+        let Self { v4, v6, .. } = self;
+        let entered = match report.ip {
             IpAddr::V4(ip) => {
                 let record = Record::new(report.id, ip.octets(), report.port, left, now);
-                if let Some(old) = v4.get(report.id) {
-                    pace.note(old.left(), old.seen(), left, now, leechers);
-                }
-                let before = v4.put(record, level(left, size, v4.levels()), zone, now);
-                tell_twin(v6, report.id, left, size);
-                before.map(Family::ip)
+                enter(v4, v6, record, size, zone, completes)
             }
             IpAddr::V6(ip) => {
                 let record = Record::new(report.id, ip.octets(), report.port, left, now);
-                // That of a peer with two records has been noted at the other one.
-                if let Some(old) = v6.get(report.id).filter(|old| !old.dual()) {
-                    pace.note(old.left(), old.seen(), left, now, leechers);
-                }
-                let before = v6.put(record, level(left, size, v6.levels()), zone, now);
-                tell_twin(v4, report.id, left, size);
-                before.map(Family::ip)
+                enter(v6, v4, record, size, zone, completes)
             }
         };
-        if before != Some(report.ip) {
-            commons.join(report.ip);
-            before.into_iter().for_each(|ip| commons.leave(ip));
-        }
-        self.settle(report, was_dual);
-    }
-
-    /// Brings flags and counts of the peer in line with what it is now.
-    fn settle(&mut self, report: Report, was_dual: Option<bool>) {
-        let (v4, v6) = (self.v4.get(report.id), self.v6.get(report.id));
-        let dual = v4.is_some() && v6.is_some();
-        let counted = v4.is_some_and(Record::completed) || v6.is_some_and(Record::completed);
-        let completes = report.completed && report.left == Some(0);
-        if completes && !counted {
+        self.recount(entered.was_dual, entered.dual.then_some(left.is_nothing()));
+        if entered.completes {
             self.completed = self.completed.saturating_add(1);
         }
-        let (completed, id) = (counted || completes, report.id);
-        self.v4.with(id, |record| mark(record, completed, dual));
-        self.v6.with(id, |record| mark(record, completed, dual));
-        self.recount(was_dual, dual.then_some(report.left == Some(0)));
+        if entered.before.map(|before| before.addr.ip()) != Some(report.ip) {
+            commons.join(report.ip);
+        }
+        if let Some(before) = entered.before {
+            if before.addr.ip() != report.ip {
+                commons.leave(before.addr.ip());
+            }
+            // That of a peer with two records has been noted at the first one.
+            if !entered.dual || report.ip.is_ipv4() {
+                let PeerRecord {
+                    left: was, seen, ..
+                } = before;
+                self.pace.note(was, seen, left, now, leechers);
+            }
+        }
     }
 
     /// Whether the peer is a seeder, if it has two records.
@@ -268,11 +255,12 @@ impl Swarm {
     }
 
     /// Forgets all peers.
+    #[cold]
     pub(super) fn clear(&mut self, commons: &Commons) {
         self.v4.records().for_each(|r| commons.leave(r.ip().ip()));
         self.v6.records().for_each(|r| commons.leave(r.ip().ip()));
-        self.v4 = Pool::new(0, Policy::Random);
-        self.v6 = Pool::new(0, Policy::Random);
+        self.v4 = Pool::new(0, Policy::RANDOM);
+        self.v6 = Pool::new(0, Policy::RANDOM);
         self.dual = [0; 2];
     }
 
@@ -300,6 +288,7 @@ impl Swarm {
     }
 
     /// Forgets the peers that were silent for longer than `expiry` seconds.
+    #[cold]
     pub(super) fn sweep(&mut self, now: u32, expiry: u32, commons: &Commons) {
         let since = now.saturating_sub(expiry);
         let Self { v4, v6, dual, .. } = self;
@@ -334,22 +323,6 @@ impl Swarm {
         let mut all = v4.chain(self.v6.records().map(|r| r.ip().ip()));
         let first = all.next()?;
         all.all(|ip| commons.is_same(ip, first)).then_some(first)
-    }
-
-    /// How far somebody is who wants `left`, in percent; a leecher never reaches 100.
-    pub(super) fn percent(&self, left: Left) -> u8 {
-        if left.is_nothing() {
-            return 100;
-        }
-        let size = self.size.bytes();
-        let left = u128::from(left.bytes().unwrap_or(size).min(size));
-        let size = u128::from(size.max(1));
-        u8::try_from(100 - (left * 100).div_ceil(size)).map_or(99, |n| n.min(99))
-    }
-
-    /// The level of a pool with so many of them where somebody belongs who wants `left`.
-    pub(super) fn level(&self, left: Left, levels: usize) -> usize {
-        level(left, self.size.bytes(), levels)
     }
 
     /// Bytes a second of a leecher, on average; `None` while nothing is known.
@@ -396,15 +369,59 @@ impl PeerRecord {
     }
 }
 
-/// The other record of a peer, if there is one, changes with the first.
-fn tell_twin<A: Family>(pool: &mut Pool<A>, id: PeerId, left: Left, size: u64) {
-    if let Some(at) = pool.find(id) {
-        pool.set_left(at, left, level(left, size, pool.levels()));
+/// What has changed when a peer announced itself.
+struct Entered {
+    /// Its record as it was.
+    before: Option<PeerRecord>,
+    /// Whether it was a seeder, if it had two records.
+    was_dual: Option<bool>,
+    /// It has two records.
+    dual: bool,
+    /// It completes its download, for the first time.
+    completes: bool,
+}
+
+/// Puts a record into the pool of its family, and lets that of the same peer in the other pool, if there is one, change with it.
+fn enter<A: Family, B: Family>(
+    own: &mut Pool<A>,
+    other: &mut Pool<B>,
+    record: Record<A>,
+    size: u64,
+    zone: Option<Zone>,
+    completes: bool,
+) -> Entered {
+    let (left, twin) = (record.left(), other.find(record.id()));
+    let (at, before) = own.put(record, level(left, size, own.levels()), zone, record.seen());
+    let twin = twin.map(|at| other.set_left(at, left, level(left, size, other.levels())));
+    let counted = before.is_some_and(|old| old.completed())
+        || twin
+            .and_then(|at| other.record(at))
+            .is_some_and(Record::completed);
+    own.mark(at, counted || completes, twin.is_some());
+    if let Some(at) = twin {
+        other.mark(at, counted || completes, true);
+    }
+    let was_dual = before.filter(Record::dual);
+    Entered {
+        before: before.as_ref().map(PeerRecord::of),
+        was_dual: was_dual.map(|old| old.left().is_nothing()),
+        dual: twin.is_some(),
+        completes: completes && !counted,
     }
 }
 
+/// How far somebody is who wants `left` of `size` bytes, in percent; a leecher never reaches 100.
+pub(super) fn percent(left: Left, size: u64) -> u8 {
+    if left.is_nothing() {
+        return 100;
+    }
+    let left = u128::from(left.bytes().unwrap_or(size).min(size));
+    let size = u128::from(size.max(1));
+    u8::try_from(100 - (left * 100).div_ceil(size)).map_or(99, |n| n.min(99))
+}
+
 /// Seeders are of level 0, leechers of level 1 or, if there are more, of one of ten by what they want of `size`.
-fn level(left: Left, size: u64, levels: usize) -> usize {
+pub(super) fn level(left: Left, size: u64, levels: usize) -> usize {
     if left.is_nothing() {
         return 0;
     }
@@ -415,13 +432,6 @@ fn level(left: Left, size: u64, levels: usize) -> usize {
     let stages = STAGES as u128;
     let stage = bytes * stages / u128::from(size.max(1));
     1 + usize::try_from(stage.min(stages - 1)).unwrap_or(0)
-}
-
-const fn mark<A: Family>(record: &mut Record<A>, completed: bool, dual: bool) {
-    if completed {
-        record.set_completed();
-    }
-    record.set_dual(dual);
 }
 
 #[cfg(test)]
@@ -464,7 +474,7 @@ mod tests {
 
     #[test]
     fn counts_agree_with_a_plain_list_of_peers() {
-        for policy in [Policy::Random, Policy::Near, Policy::Stage] {
+        for policy in [Policy::RANDOM, Policy::NEAR, Policy::STAGE] {
             agree(policy);
         }
     }

@@ -255,6 +255,7 @@ impl<T: Keyed> Table<T> {
         self.slots.set(hole, EMPTY);
     }
 
+    #[cold]
     fn rebuild(&mut self) {
         // The old ones go before the new ones come.
         self.slots = Slots::None;

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::swarm::{PeerRecord, Swarm};
+use super::swarm::{PeerRecord, Swarm, percent};
 use crate::base::id::InfoHash;
 use crate::proto::tracker::SwarmStats;
 
@@ -42,15 +42,24 @@ pub struct PeerView {
 
 impl SwarmView {
     /// Shows `swarm` with at most `limit` peers.
+    #[cold]
     pub(super) fn of(swarm: &Swarm, limit: usize, now: u32) -> Self {
-        let mut leechers: Vec<_> = swarm.leechers().take(LOOKED_AT).collect();
-        let wants = |peer: &PeerRecord| u64::MAX - peer.left.bytes().unwrap_or(u64::MAX);
-        leechers.sort_by_cached_key(wants);
-        leechers.truncate(limit);
+        let leechers: Vec<_> = swarm.leechers().take(LOOKED_AT).collect();
+        // Numbers instead of peers, since sorting them is code that is there anyway.
+        let number = |(at, peer): (u64, &PeerRecord)| u64::from(!peer.left.rank()) << 32 | at;
+        let mut order: Vec<u64> = (0..).zip(&leechers).map(number).collect();
+        order.sort_unstable();
+        order.truncate(limit);
+        let at = |number: u64| usize::try_from(number & u64::from(u32::MAX)).ok();
+        let leechers = order
+            .into_iter()
+            .filter_map(|n| leechers.get(at(n)?).copied());
+        let leechers: Vec<_> = leechers.collect();
         let seeders = swarm.seeders().take(limit - leechers.len());
+        let size = swarm.size();
         let view = |peer: &PeerRecord| PeerView {
             addr: peer.addr,
-            percent: swarm.percent(peer.left),
+            percent: percent(peer.left, size),
             silent: now.saturating_sub(peer.seen),
         };
         let seeders: Vec<_> = seeders.map(|peer| view(&peer)).collect();
@@ -63,7 +72,7 @@ impl SwarmView {
             age: swarm.age(now),
             progress: leechers
                 .iter()
-                .map(|peer| swarm.percent(peer.left))
+                .map(|peer| percent(peer.left, size))
                 .collect(),
             peers,
             rate,
@@ -99,7 +108,7 @@ mod tests {
 
     #[test]
     fn progress_is_told_with_the_laggards_first() {
-        let mut swarm = Swarm::new(InfoHash([1; 20]), 0, 42, Policy::Random, 0);
+        let mut swarm = Swarm::new(InfoHash([1; 20]), 0, 42, Policy::RANDOM, 0);
         for (id, left) in [(1, 1000), (2, 0), (3, 500), (4, 1), (5, 999)] {
             put(&mut swarm, id, left, 1);
         }
@@ -130,7 +139,7 @@ mod tests {
 
     #[test]
     fn the_end_is_foretold_from_what_the_leechers_have_done() {
-        let mut swarm = Swarm::new(InfoHash([1; 20]), 0, 42, Policy::Random, 0);
+        let mut swarm = Swarm::new(InfoHash([1; 20]), 0, 42, Policy::RANDOM, 0);
         assert_eq!(SwarmView::of(&swarm, 10, 0).remaining, Some(0));
         for id in 1..=4 {
             put(&mut swarm, id, 1000, 0);
@@ -152,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_large_swarm_is_shown_in_part() {
-        let mut swarm = Swarm::new(InfoHash([1; 20]), 0, 42, Policy::Random, 0);
+        let mut swarm = Swarm::new(InfoHash([1; 20]), 0, 42, Policy::RANDOM, 0);
         let commons = Commons::new(Limits::default(), 1);
         for n in 0..30_000_u32 {
             let mut id = [0; 20];

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use super::*;
 use crate::base::id::InfoHash;
 use crate::core::tracker::commons::{Commons, Limits};
-use crate::core::tracker::swarm::Report;
+use crate::core::tracker::swarm::{Report, level};
 
 const SIZE: u64 = 1000;
 
@@ -76,18 +76,22 @@ impl Net {
             ip,
             left: Left::new(Some(left)),
             want,
+            with_ids: true,
             since: 0,
         };
         let rules = Rules {
-            policy: self.policy,
             zones: &self.zones,
             finish: self.finish,
+            size: SIZE,
         };
-        let mut told = Vec::new();
-        let number = |id: PeerId| id.0.first_chunk().map(|&bytes| usize::from_be_bytes(bytes));
-        self.looks = select(&mut self.swarm, &asker, rules, &mut self.rng, |_, id| {
-            told.extend(number(id));
-        });
+        let mut found = AnnounceReply::default();
+        let Self {
+            swarm, policy, rng, ..
+        } = self;
+        self.looks = select(swarm, &asker, *policy, rules, rng, &mut found);
+        let number = |id: &PeerId| id.0.first_chunk().map(|&bytes| usize::from_be_bytes(bytes));
+        let told: Vec<_> = found.peer_ids.iter().filter_map(number).collect();
+        assert_eq!(found.peers.len(), told.len());
         let distinct: BTreeSet<_> = told.iter().collect();
         assert_eq!(distinct.len(), told.len(), "nobody is told twice");
         assert!(!told.contains(&n) && told.len() <= want);
@@ -128,7 +132,7 @@ fn halls() -> Net {
     for zone in 0..4 {
         zones += &format!("10.{zone}.0.0/16 hall-{zone}\n");
     }
-    let mut net = Net::new(Policy::Near, &zones);
+    let mut net = Net::new(Policy::NEAR, &zones);
     for n in 0..200 {
         net.join(
             v4(n % 4, n / 4 % 5, n / 20),
@@ -159,12 +163,12 @@ fn near_tells_of_the_subnet_then_of_the_zone_and_of_a_quarter_from_elsewhere() {
 
 #[test]
 fn near_fills_up_from_elsewhere_and_from_home_where_the_other_has_nobody() {
-    let mut net = Net::new(Policy::Near, "10.9.0.0/16 far\n");
+    let mut net = Net::new(Policy::NEAR, "10.9.0.0/16 far\n");
     for n in 0..100 {
         net.join(v4(n, 0, 1), 5);
     }
     assert_eq!(net.ask(7, 50).len(), 50, "alone in its subnet");
-    let mut net = Net::new(Policy::Near, "");
+    let mut net = Net::new(Policy::NEAR, "");
     for n in 0..100 {
         net.join(v4(0, 0, n), 5);
     }
@@ -173,7 +177,7 @@ fn near_fills_up_from_elsewhere_and_from_home_where_the_other_has_nobody() {
 
 #[test]
 fn near_tells_everybody_in_a_subnet_in_turn() {
-    let mut net = Net::new(Policy::Near, "");
+    let mut net = Net::new(Policy::NEAR, "");
     for n in 0..240 {
         net.join(v4(0, 0, n), 5);
     }
@@ -197,7 +201,7 @@ fn zones_that_change_count_at_once() {
 
 #[test]
 fn a_zone_may_have_both_families() {
-    let mut net = Net::new(Policy::Near, "10.1.0.0/16 a\n2001:db8::/64 a\n");
+    let mut net = Net::new(Policy::NEAR, "10.1.0.0/16 a\n2001:db8::/64 a\n");
     for n in 0..200 {
         net.join(v4(n % 2, n / 100, n / 2), 5);
     }
@@ -209,7 +213,7 @@ fn a_zone_may_have_both_families() {
 
 /// Twenty seeders, and a hundred leechers at each twentieth of the way.
 fn stages() -> Net {
-    let mut net = Net::new(Policy::Stage, "");
+    let mut net = Net::new(Policy::STAGE, "");
     for n in 0..20 {
         net.join(v4(0, 0, n), 0);
     }
@@ -264,11 +268,11 @@ fn stage_follows_a_peer_on_its_way() {
         net.say(100, left);
         let told = net.ask(200, 50);
         assert!(!told.is_empty());
-        let v4 = net.swarm.v4();
+        let v4 = net.swarm.v4_mut();
         let at = v4.find(id(100)).unwrap();
         assert_eq!(
             v4.level(at),
-            net.swarm.level(Left::new(Some(left)), v4.levels())
+            level(Left::new(Some(left)), SIZE, v4.levels())
         );
     }
 }
@@ -276,7 +280,7 @@ fn stage_follows_a_peer_on_its_way() {
 #[test]
 fn all_of_a_small_swarm_are_told_whatever_the_policy() {
     let mut rng = fastrand::Rng::with_seed(8);
-    for policy in [Policy::Random, Policy::Near, Policy::Stage] {
+    for policy in [Policy::RANDOM, Policy::NEAR, Policy::STAGE] {
         for _ in 0..200 {
             let mut net = Net::new(policy, "10.0.0.0/16 a\n10.1.0.0/24 b\n2001:db8::/64 a\n");
             let peers = rng.usize(2..40);
@@ -307,7 +311,7 @@ fn every_policy_leaves_the_swarm_in_one_piece() {
         assert_eq!(near.pieces(want), 1);
 
         // One rack of a thousand, and one host far away.
-        let mut lopsided = Net::new(Policy::Near, "10.0.0.0/16 a\n10.9.0.0/16 b\n");
+        let mut lopsided = Net::new(Policy::NEAR, "10.0.0.0/16 a\n10.9.0.0/16 b\n");
         for n in 0..1000 {
             lopsided.join(v4(0, n / 250, n % 250), 9);
         }
@@ -315,7 +319,7 @@ fn every_policy_leaves_the_swarm_in_one_piece() {
         assert_eq!(lopsided.pieces(want), 1);
 
         // Many racks, as they come when a cluster is switched on.
-        let mut racks = Net::new(Policy::Near, "");
+        let mut racks = Net::new(Policy::NEAR, "");
         for n in 0..2000 {
             racks.join(v4(n / 1000, n / 40 % 25, n % 40), 9);
         }
@@ -325,7 +329,7 @@ fn every_policy_leaves_the_swarm_in_one_piece() {
         assert_eq!(stage.pieces(want), 1);
 
         // Half have nothing and half have nearly all, without a seeder.
-        let mut halves = Net::new(Policy::Stage, "");
+        let mut halves = Net::new(Policy::STAGE, "");
         for n in 0..2000 {
             halves.join(
                 v4(n / 1000, n / 250 % 4, n % 250),
@@ -334,7 +338,7 @@ fn every_policy_leaves_the_swarm_in_one_piece() {
         }
         assert_eq!(halves.pieces(want), 1);
 
-        let mut random = Net::new(Policy::Random, "");
+        let mut random = Net::new(Policy::RANDOM, "");
         for n in 0..2000 {
             random.join(v4(n / 1000, n / 250 % 4, n % 250), n as u64 % 50);
         }
@@ -345,7 +349,7 @@ fn every_policy_leaves_the_swarm_in_one_piece() {
 #[test]
 fn a_larger_swarm_costs_no_more_whatever_the_policy() {
     let zones = "10.0.0.0/16 a\n10.1.0.0/16 b\n10.128.0.0/9 c\n";
-    for policy in [Policy::Random, Policy::Near, Policy::Stage] {
+    for policy in [Policy::RANDOM, Policy::NEAR, Policy::STAGE] {
         for peers in [100, 1_000, 60_000] {
             let mut net = Net::new(policy, zones);
             for n in 0..peers {

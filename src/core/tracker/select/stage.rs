@@ -1,53 +1,35 @@
 //! Those of similar progress (R53), and seeders for whoever is nearly done (R54).
 
-use std::net::SocketAddr;
-
 use super::window::{Tray, Window};
-use super::{Asker, from_anywhere};
-use crate::base::id::PeerId;
+use super::{Rules, from_anywhere};
 use crate::core::tracker::pool::{Pool, STAGES};
 use crate::core::tracker::record::Family;
-use crate::core::tracker::swarm::Swarm;
+use crate::core::tracker::swarm::{level, percent};
 
-/// Where the asker stands.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Goal {
-    /// Its level in a pool with stages.
-    level: usize,
-    /// It is to get seeders first.
-    finishes: bool,
-}
-
-impl Goal {
-    pub(super) fn of(swarm: &Swarm, asker: &Asker, finish: u8) -> Self {
-        Self {
-            level: swarm.level(asker.left, STAGES + 1),
-            finishes: swarm.percent(asker.left) >= finish,
-        }
-    }
-}
-
-pub(super) fn pick<A: Family, F: FnMut(SocketAddr, PeerId)>(
-    pool: &Pool<A>,
-    tray: &mut Tray<'_, F>,
-    goal: Goal,
+pub(in super::super) fn pick<A: Family>(
+    pool: &mut Pool<A>,
+    tray: &mut Tray<'_>,
+    rules: Rules<'_>,
     rng: &mut fastrand::Rng,
 ) {
+    let left = tray.asker.left;
+    let own = level(left, rules.size, STAGES + 1);
+    let finishes = percent(left, rules.size) >= rules.finish;
     let (seeders, all) = (pool.seeders(), pool.len());
     let mut anybody = Window::new(seeders..all, rng);
-    if goal.level == 0 {
-        tray.take(pool, &mut anybody, usize::MAX, |_, _| true);
+    if own == 0 {
+        tray.take(pool, &mut anybody, usize::MAX);
         return;
     }
     let mut windows: [Window; STAGES + 1] =
         std::array::from_fn(|level| Window::new(pool.range(level), rng));
-    let first = if goal.finishes { tray.room() } else { 1 };
+    let first = if finishes { tray.room() } else { 1 };
     take_level(pool, tray, &mut windows, 0, first);
 
     // Those of the asker's own level, and of others while they do not suffice.
     let others = from_anywhere(tray.room());
-    let (mut low, mut high) = (goal.level, goal.level);
-    for level in by_distance(goal.level) {
+    let (mut low, mut high) = (own, own);
+    for level in by_distance(own) {
         let room = tray.room() - others.min(tray.room());
         if room == 0 {
             break;
@@ -59,25 +41,25 @@ pub(super) fn pick<A: Family, F: FnMut(SocketAddr, PeerId)>(
     take_level(pool, tray, &mut windows, 0, share);
     // What lies between has been told of.
     let between = pool.range(low).start..pool.range(high).end;
-    tray.take(pool, &mut anybody, usize::MAX, |at, _| {
+    tray.take_good(pool, &mut anybody, usize::MAX, &|at, _| {
         !between.contains(&at)
     });
     // Where that is not enough, more of the same.
-    for level in by_distance(goal.level).filter(|level| (low..=high).contains(level)) {
+    for level in by_distance(own).filter(|level| (low..=high).contains(level)) {
         take_level(pool, tray, &mut windows, level, usize::MAX);
     }
     take_level(pool, tray, &mut windows, 0, usize::MAX);
 }
 
-fn take_level<A: Family, F: FnMut(SocketAddr, PeerId)>(
+fn take_level<A: Family>(
     pool: &Pool<A>,
-    tray: &mut Tray<'_, F>,
+    tray: &mut Tray<'_>,
     windows: &mut [Window],
     level: usize,
     most: usize,
 ) {
     if let Some(window) = windows.get_mut(level) {
-        tray.take(pool, window, most, |_, _| true);
+        tray.take(pool, window, most);
     }
 }
 

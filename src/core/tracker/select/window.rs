@@ -5,12 +5,13 @@ use std::ops::Range;
 
 use super::Asker;
 use crate::base::endpoint;
-use crate::base::id::PeerId;
 use crate::core::tracker::pool::Pool;
 use crate::core::tracker::record::{Family, Record};
+use crate::proto::tracker::AnnounceReply;
 
 /// What has been found for an asker in one pool.
-pub(super) struct Tray<'a, F> {
+#[derive(Debug)]
+pub(in super::super) struct Tray<'a> {
     pub(super) asker: &'a Asker,
     /// Whether the pool is that of the asker's family. In the other one, peers that have a record in both are passed over.
     pub(super) own: bool,
@@ -19,18 +20,23 @@ pub(super) struct Tray<'a, F> {
     skip: Option<usize>,
     /// How many positions have been looked at.
     looks: usize,
-    tell: &'a mut F,
+    found: &'a mut AnnounceReply,
 }
 
-impl<'a, F: FnMut(SocketAddr, PeerId)> Tray<'a, F> {
-    pub(super) const fn new(asker: &'a Asker, own: bool, room: usize, tell: &'a mut F) -> Self {
+impl<'a> Tray<'a> {
+    pub(super) const fn new(
+        asker: &'a Asker,
+        own: bool,
+        room: usize,
+        found: &'a mut AnnounceReply,
+    ) -> Self {
         Self {
             asker,
             own,
             room,
             skip: None,
             looks: 0,
-            tell,
+            found,
         }
     }
 
@@ -45,47 +51,63 @@ impl<'a, F: FnMut(SocketAddr, PeerId)> Tray<'a, F> {
     }
 
     /// Tells of the record at `at` if it fits; whether it did.
-    pub(super) fn offer<A: Family>(&mut self, pool: &Pool<A>, at: usize) -> bool {
-        let fits = |record: &&Record<A>| {
-            record.seen() >= self.asker.since
-                && (self.own || !record.dual())
-                && self.skip != Some(at)
-                && may_be_told(record.addr(), self.asker.ip)
-                && record.id() != self.asker.id
-        };
-        let Some(record) = pool.record(at).filter(fits) else {
-            return false;
-        };
-        (self.tell)(record.addr(), record.id());
-        self.room -= 1;
-        true
+    fn offer<A: Family>(&mut self, record: &Record<A>, at: usize) -> bool {
+        let fits = record.seen() >= self.asker.since
+            && (self.own || !record.dual())
+            && self.skip != Some(at)
+            && may_be_told(record.addr(), self.asker.ip)
+            && record.id() != self.asker.id;
+        if fits {
+            self.found.peers.push(record.addr());
+            if self.asker.with_ids {
+                self.found.peer_ids.push(record.id());
+            }
+            self.room -= 1;
+        }
+        fits
     }
 
     /// Tells of one from a window, which later windows may hold, too.
     pub(super) fn take_first<A: Family>(&mut self, pool: &Pool<A>, window: &mut Window) {
-        self.skip = (self.room > 0)
-            .then(|| window.by_ref().take(LOOKS).find(|&at| self.offer(pool, at)))
-            .flatten();
+        if self.room > 0 {
+            let mut few = window.take(LOOKS);
+            self.skip = few.find(|&at| pool.record(at).is_some_and(|r| self.offer(r, at)));
+        }
     }
 
-    /// Tells of up to `most` that a window holds and that are `good`.
-    pub(super) fn take<A: Family>(
+    /// Tells of up to `most` that a window holds.
+    pub(super) fn take<A: Family>(&mut self, pool: &Pool<A>, window: &mut Window, most: usize) {
+        self.gather(pool, window, most, |_, _| true);
+    }
+
+    /// Tells of up to `most` of these positions that are `good`.
+    pub(super) fn take_good<A: Family>(
         &mut self,
         pool: &Pool<A>,
-        window: &mut impl Iterator<Item = usize>,
+        mut positions: &mut dyn Iterator<Item = usize>,
+        most: usize,
+        good: &dyn Fn(usize, &Record<A>) -> bool,
+    ) {
+        self.gather(pool, &mut positions, most, good);
+    }
+
+    fn gather<A: Family>(
+        &mut self,
+        pool: &Pool<A>,
+        positions: &mut impl Iterator<Item = usize>,
         most: usize,
         good: impl Fn(usize, &Record<A>) -> bool,
     ) {
         let most = most.min(self.room);
         let (mut taken, mut looks) = (0, reach(most));
         while taken < most && looks > 0 {
-            let Some(at) = window.next() else {
+            let Some(at) = positions.next() else {
                 break;
             };
             looks -= 1;
             self.looks += 1;
-            let is_good = pool.record(at).is_some_and(|record| good(at, record));
-            taken += usize::from(is_good && self.offer(pool, at));
+            let record = pool.record(at).filter(|record| good(at, record));
+            taken += usize::from(record.is_some_and(|record| self.offer(record, at)));
         }
     }
 }

@@ -105,7 +105,7 @@ fn assert_settled(tracker: &mut Tracker) {
 
 #[test]
 fn a_million_announces_from_one_address_cost_what_its_share_costs() {
-    let mut tracker = Tracker::new(Limits::default(), Policy::Random);
+    let mut tracker = Tracker::new(Limits::default(), Policy::RANDOM);
     settle_down(&mut tracker);
     let mut refused = 0;
     for n in 0..MILLION {
@@ -135,7 +135,7 @@ fn announces_from_a_hundred_addresses_stay_in_bounds_and_swarms_with_seeders_sur
             memory,
             ..Limits::default()
         };
-        let mut tracker = Tracker::new(limits, Policy::Random);
+        let mut tracker = Tracker::new(limits, Policy::RANDOM);
         settle_down(&mut tracker);
         for n in 0..MILLION / 4 {
             let [.., a] = n.to_be_bytes();
@@ -163,7 +163,7 @@ fn seeders_from_everywhere_fill_a_tracker_but_do_not_burst_it() {
         memory: 2 * MIB,
         ..Limits::default()
     };
-    let mut tracker = Tracker::new(limits, Policy::Near);
+    let mut tracker = Tracker::new(limits, Policy::NEAR);
     let mut last = Ok(());
     for n in 0..20_000 {
         last = tracker.ask(honest(n), &request(n, n, 0));
@@ -188,7 +188,7 @@ fn seeders_from_everywhere_fill_a_tracker_but_do_not_burst_it() {
 #[test]
 fn a_million_peers_fit_into_forty_eight_mebibytes() {
     for peers_each in [MILLION, 1000, 100] {
-        let mut tracker = Tracker::new(Limits::default(), Policy::Random);
+        let mut tracker = Tracker::new(Limits::default(), Policy::RANDOM);
         let mut most = 0;
         for n in 0..MILLION {
             let (swarm, peer) = (n % (MILLION / peers_each), n);
@@ -206,7 +206,7 @@ fn a_million_peers_fit_into_forty_eight_mebibytes() {
 
 #[test]
 fn what_a_policy_costs_in_memory_is_bounded() {
-    for (policy, each) in [(Policy::Stage, 42), (Policy::Near, 70)] {
+    for (policy, each) in [(Policy::STAGE, 42), (Policy::NEAR, 70)] {
         let mut tracker = Tracker::new(Limits::default(), policy);
         for n in 0..200_000 {
             tracker

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::pool::Pool;
 use super::super::record::{Family, Record};
-use super::{Remains, Shard, Swarm, seconds};
+use super::{Note, Shard, Swarm, seconds};
 use crate::base::id::InfoHash;
 use crate::base::time::Time;
 use crate::proto::tracker::{AnnounceRequest, Event};
@@ -17,7 +17,7 @@ impl Shard {
         let of_swarm = |swarm: &Swarm| (swarm.hash(), swarm.stats().downloaded);
         let living = self.swarms.iter().map(of_swarm);
         let gone = self.remains.iter();
-        let gone = gone.map(|remains| (remains.hash, remains.completed));
+        let gone = gone.map(|note| (note.hash, note.completed()));
         living.chain(gone).filter(|(_, n)| *n > 0).collect()
     }
 
@@ -82,7 +82,10 @@ impl Shard {
             && self.remains.len() < self.config.remembered
             && self.remains.find(&hash.0).is_none()
         {
-            self.remains.push(Remains { hash, completed });
+            self.remains.push(Note {
+                hash,
+                number: completed.into(),
+            });
             self.totals.completed += u64::from(completed);
         }
         self.charge();
