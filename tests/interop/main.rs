@@ -15,6 +15,7 @@ mod support;
 mod creators;
 mod mixed;
 mod pairs;
+mod private;
 mod trackers;
 
 use support::hosts::Network;
