@@ -214,6 +214,21 @@ fn accounts_outlive_a_kill_and_nothing_counts_twice_or_is_lost() {
     club.say(BOB, 2, 0, 950);
     club.wait_sums(&[("alice", 950, 0), ("bob", 0, 950)]);
     assert_eq!(club.site.process.stop(LIMIT).code, 0);
+    let show = |file: &Path| {
+        let mut command = Command::new(program("tracker"));
+        command.arg("--accounts").arg(file);
+        run("hivebt-tracker", command, LIMIT)
+    };
+    let shown = show(&club.file);
+    let expected = concat!(
+        "{\"user\":\"alice\",\"uploaded\":950,\"downloaded\":0}\n",
+        "{\"user\":\"bob\",\"uploaded\":0,\"downloaded\":950}\n"
+    );
+    assert_eq!((shown.code, shown.stdout.as_str()), (0, expected));
+    assert_eq!(
+        (show(&dir.join("keys")).code, show(&dir.join("gone")).code),
+        (3, 6)
+    );
     let text = String::from_utf8_lossy(&fs::read(&club.file).unwrap()).into_owned();
     assert!(
         !text.contains(ALICE) && !text.contains(BOB),

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::doors::Carriers;
@@ -84,6 +84,7 @@ Private:
                           `KEY USER [max-torrents=N] [max-peers=N] [min-ratio=R] [disabled]`,
                           `#` begins a comment; read again on SIGHUP
       --new-key USER      prints a line with a new key for that file, and does nothing else
+      --accounts FILE     prints what a state file says of each user, a line of JSON each, and does nothing else
       --min-ratio R       a user who has uploaded less than R times what it downloaded may only seed
                           [default: 0, which asks for nothing]
       --ratio-grace SIZE  what a user may download before that counts [default: 10G]
@@ -275,6 +276,10 @@ impl Line {
                         return Err(args::bad_value("--new-key", user, takes));
                     }
                     output::result(private::new_key(&user)?);
+                    return Ok(None);
+                }
+                Long("accounts") => {
+                    state::show_accounts(Path::new(&parser.value()?))?;
                     return Ok(None);
                 }
                 Long("min-ratio") => {

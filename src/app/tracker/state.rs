@@ -1,6 +1,8 @@
 //! The state file: what a tracker knows outlives its end, however that comes.
 
-use std::path::PathBuf;
+use std::fmt::Display;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -8,6 +10,7 @@ use super::private::Keys;
 use super::service::Service;
 use crate::app::failure::{Exit, Failure};
 use crate::app::output;
+use crate::base::json::json;
 use crate::disk::error::StorageError;
 use crate::disk::keep::Kept;
 use crate::disk::lock::LockError;
@@ -148,6 +151,28 @@ impl StateFile {
             None => self.idle = (users, pools),
         }
     }
+}
+
+/// Prints the accounts in a state file, a line of JSON each, by name. The tracker that has the file may go on meanwhile.
+///
+/// # Errors
+/// If the file cannot be read, or is none.
+pub(super) fn show_accounts(path: &Path) -> Result<(), Failure> {
+    let fail =
+        |exit, cause: &dyn Display| Failure::new(exit, "read the state", path.display(), cause);
+    let bytes = fs::read(path).map_err(|error| fail(Exit::Storage, &error))?;
+    let state = TrackerState::parse(&bytes).map_err(|error| fail(Exit::Input, &error))?;
+    let mut users = state.users;
+    users.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    for UserRow {
+        name,
+        uploaded,
+        downloaded,
+    } in users
+    {
+        output::result(json!({"user": name, "uploaded": uploaded, "downloaded": downloaded}));
+    }
+    Ok(())
 }
 
 fn load(kept: &Kept) -> Result<TrackerState, Failure> {

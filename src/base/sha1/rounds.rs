@@ -4,6 +4,8 @@
 //! `add`, `rol` (with a constant), `choose`, `parity`, `majority`, `schedule` (the exclusive or of four) and `constant`.
 
 /// Takes one block of each lane into the state `$h`. `$w` holds the sixteen words of the blocks, one vector a word, and is used up.
+// rustfmt moves the inner macros further to the right each time.
+#[rustfmt::skip]
 macro_rules! rounds {
     ($h:expr, $w:ident) => {{
         let (mut a, mut b, mut c, mut d, mut e) = ($h[0], $h[1], $h[2], $h[3], $h[4]);
@@ -30,14 +32,14 @@ macro_rules! rounds {
             }};
         }
         macro_rules! five {
-                                                ($f:ident, $k:ident, $t:expr) => {
-                                                    round!($f, $k, $t, a b c d e);
-                                                    round!($f, $k, $t + 1, e a b c d);
-                                                    round!($f, $k, $t + 2, d e a b c);
-                                                    round!($f, $k, $t + 3, c d e a b);
-                                                    round!($f, $k, $t + 4, b c d e a);
-                                                };
-                                            }
+            ($f:ident, $k:ident, $t:expr) => {
+                round!($f, $k, $t, a b c d e);
+                round!($f, $k, $t + 1, e a b c d);
+                round!($f, $k, $t + 2, d e a b c);
+                round!($f, $k, $t + 3, c d e a b);
+                round!($f, $k, $t + 4, b c d e a);
+            };
+        }
         macro_rules! twenty {
             ($f:ident, $k:expr, $t:expr) => {
                 let k = constant($k);
