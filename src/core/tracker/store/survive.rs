@@ -101,3 +101,96 @@ fn peers<A: Family>(pool: &Pool<A>, now: u32) -> impl Iterator<Item = PeerRow> {
         age: now.saturating_sub(record.seen()),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::{Commons, Config};
+    use super::*;
+    use crate::base::id::PeerId;
+    use crate::core::tracker::Limits;
+    use crate::proto::tracker::AnnounceReply;
+
+    const NOW: Time = Time::from_secs(100_000);
+
+    fn shard(config: Config) -> Shard {
+        Shard::new(config, Arc::new(Commons::new(Limits::default(), 1)), 7)
+    }
+
+    /// A hundred peers in a few swarms, some at both families, that have done this and that over ten minutes.
+    fn lived(rng: &mut fastrand::Rng) -> Shard {
+        let (mut shard, mut reply) = (shard(Config::default()), AnnounceReply::default());
+        for second in 0..600 {
+            let id = rng.u8(..100);
+            let ip = if rng.bool() {
+                [10, 0, 0, id].into()
+            } else {
+                [id; 16].into()
+            };
+            let events = [
+                Event::None,
+                Event::Started,
+                Event::Completed,
+                Event::Stopped,
+            ];
+            let request = AnnounceRequest {
+                left: [None, Some(0), Some(1000), Some(1 << 30)][rng.usize(..4)],
+                event: events[rng.usize(..4)],
+                ..AnnounceRequest::new(InfoHash([id % 7; 20]), PeerId([id; 20]), 6881)
+            };
+            let now = NOW - Duration::from_secs(600 - second);
+            shard.announce(now, ip, &request, rng, &mut reply).unwrap();
+        }
+        shard
+    }
+
+    fn sorted(mut rows: Vec<SwarmRow>) -> Vec<SwarmRow> {
+        rows.sort_by_key(|row| row.hash);
+        for row in &mut rows {
+            row.peers.sort_by_key(|peer| (peer.id, peer.addr));
+        }
+        rows
+    }
+
+    #[test]
+    fn a_shard_goes_on_as_it_was() {
+        for seed in 0..20 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let mut before = lived(&mut rng);
+            let mut after = shard(Config::default());
+            for row in before.rows(NOW) {
+                after.restore(NOW, Duration::ZERO, &row, &mut rng);
+            }
+            for (hash, completed) in before.completed() {
+                after.set_completed(NOW, hash, completed);
+            }
+            assert_eq!(sorted(after.rows(NOW)), sorted(before.rows(NOW)));
+            assert_eq!(after.totals(), before.totals());
+            for hash in (0..7).map(|n| InfoHash([n; 20])) {
+                assert_eq!(after.scrape(NOW, hash), before.scrape(NOW, hash));
+            }
+        }
+    }
+
+    #[test]
+    fn who_was_silent_for_too_long_is_left_out_and_counts_are_bounded() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let before = lived(&mut rng);
+        let mut after = shard(Config {
+            remembered: 2,
+            ..Config::default()
+        });
+        for row in before.rows(NOW) {
+            after.restore(NOW, Duration::from_secs(300), &row, &mut rng);
+        }
+        let peers = |rows: Vec<SwarmRow>| rows.into_iter().flat_map(|row| row.peers);
+        let young = peers(before.rows(NOW)).filter(|peer| peer.age <= 360);
+        assert_eq!(peers(after.rows(NOW)).count(), young.count());
+        let mut empty = shard(after.config);
+        for n in 0..9 {
+            empty.set_completed(NOW, InfoHash([n; 20]), 1);
+        }
+        assert_eq!(empty.totals().completed, 2);
+    }
+}
