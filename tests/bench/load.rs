@@ -1,75 +1,110 @@
-//! A load of announces: what so many peers would send, from a few threads, a connection each as peers have it.
+//! A load of announces over HTTP: what so many peers would send, from a few threads, a connection each as peers have it.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Announces to `port` on all of 127.0.0.0/8 for `span`, from `threads` threads; gives how many were answered, and in how many seconds.
-///
-/// With `keep`, a thread sends up to 100 announces on each connection, one after the other; without, one.
-pub fn run(port: u16, hashes: &[String], threads: u64, keep: bool, span: Duration) -> (u64, f64) {
-    let over = AtomicBool::new(false);
-    let begun = Instant::now();
-    let answered = thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads)
-            .map(|seed| {
-                let over = &over;
-                scope.spawn(move || worker(port, hashes, seed, keep, over))
-            })
-            .collect();
-        thread::sleep(span);
-        over.store(true, Ordering::Relaxed);
-        let counts = workers.into_iter().map(thread::ScopedJoinHandle::join);
-        counts.map(|count| count.expect("no panic")).sum()
-    });
-    (answered, begun.elapsed().as_secs_f64())
+use hivebt::proto::tracker::http::announce_url;
+
+use crate::crowd;
+
+/// Clients that announce to a tracker on all of 127.0.0.0/8.
+#[derive(Clone, Copy, Debug)]
+pub struct Clients {
+    /// The tracker's port.
+    pub port: u16,
+    /// How many.
+    pub threads: u32,
+    /// Whether each sends up to 100 announces on a connection, one after the other; else one.
+    pub keep: bool,
 }
 
-fn worker(port: u16, hashes: &[String], seed: u64, keep: bool, over: &AtomicBool) -> u64 {
-    let mut rng = fastrand::Rng::with_seed(seed);
-    let mut answered = 0;
-    let mut buffer = vec![0; 1 << 16];
-    while !over.load(Ordering::Relaxed) {
-        // Many addresses, because the ports of one would run out.
-        let address = Ipv4Addr::new(127, rng.u8(1..250), rng.u8(..), rng.u8(1..250));
-        let mut stream = TcpStream::connect(SocketAddr::from((address, port)))
-            .unwrap_or_else(|e| panic!("cannot connect to the tracker: {e}"));
-        stream
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .expect("a socket takes a time-out");
-        let _ = stream.set_nodelay(true);
-        for _ in 0..if keep { 100 } else { 1 } {
-            let request = request(hashes, keep, &mut rng);
-            if stream.write_all(request.as_bytes()).is_err() {
-                break;
-            }
-            let Some(closed) = reply(&mut stream, &mut buffer) else {
-                break;
-            };
-            answered += 1;
-            if closed || over.load(Ordering::Relaxed) {
-                break;
+impl Clients {
+    /// Announces all peers once.
+    pub fn announce_all(self) {
+        self.each(|n| {
+            let mut peers = crowd::share(n, self.threads);
+            self.work(n, move |_| peers.next());
+        });
+    }
+
+    /// Announces for `span`, always another peer; gives how many were answered, and in how many seconds.
+    pub fn run(self, span: Duration) -> (u64, f64) {
+        let over = AtomicBool::new(false);
+        let begun = Instant::now();
+        let ring = || {
+            thread::sleep(span);
+            over.store(true, Ordering::Relaxed);
+        };
+        let answered = thread::scope(|scope| {
+            scope.spawn(ring);
+            self.each(|n| {
+                let peers = crowd::share(n, self.threads);
+                let next = |rng: &mut fastrand::Rng| {
+                    (!over.load(Ordering::Relaxed)).then(|| rng.u32(Range::clone(&peers)))
+                };
+                self.work(n, next)
+            })
+        });
+        let answered: Vec<u64> = answered;
+        (answered.iter().sum(), begun.elapsed().as_secs_f64())
+    }
+
+    /// Runs `work` for each client, on a thread of its own.
+    fn each<T: Send>(self, work: impl Fn(u32) -> T + Sync) -> Vec<T> {
+        thread::scope(|scope| {
+            let work = &work;
+            let workers: Vec<_> = (0..self.threads)
+                .map(|n| scope.spawn(move || work(n)))
+                .collect();
+            let done = workers.into_iter().map(thread::ScopedJoinHandle::join);
+            done.map(|done| done.expect("no panic")).collect()
+        })
+    }
+
+    /// Announces whom `next` names; gives how many were answered.
+    fn work(self, seed: u32, mut next: impl FnMut(&mut fastrand::Rng) -> Option<u32>) -> u64 {
+        let mut rng = fastrand::Rng::with_seed(seed.into());
+        let mut answered = 0;
+        let mut buffer = vec![0; 1 << 16];
+        let mut peer = next(&mut rng);
+        while peer.is_some() {
+            // Many addresses, because the ports of one would run out.
+            let address = Ipv4Addr::new(127, rng.u8(1..250), rng.u8(..), rng.u8(1..250));
+            let mut stream = TcpStream::connect(SocketAddr::from((address, self.port)))
+                .unwrap_or_else(|e| panic!("cannot connect to the tracker: {e}"));
+            stream
+                .set_read_timeout(Some(Duration::from_secs(10)))
+                .expect("a socket takes a time-out");
+            let _ = stream.set_nodelay(true);
+            for _ in 0..if self.keep { 100 } else { 1 } {
+                let Some(number) = peer else {
+                    return answered;
+                };
+                if stream.write_all(self.request(number).as_bytes()).is_err() {
+                    break;
+                }
+                let Some(closed) = reply(&mut stream, &mut buffer) else {
+                    break;
+                };
+                answered += 1;
+                peer = next(&mut rng);
+                if closed {
+                    break;
+                }
             }
         }
+        answered
     }
-    answered
-}
 
-fn request(hashes: &[String], keep: bool, rng: &mut fastrand::Rng) -> String {
-    let hash = &hashes[rng.usize(..hashes.len())];
-    let (port, peer) = (rng.u16(1024..), rng.u64(..));
-    let left = if rng.u8(..4) == 0 { 0 } else { 1_000_000 };
-    let (version, connection) = if keep {
-        ("1.1", "Connection: keep-alive\r\n")
-    } else {
-        ("1.1", "Connection: close\r\n")
-    };
-    format!(
-        "GET /announce?info_hash={hash}&peer_id=-XX0001-{:012x}&port={port}&uploaded=0&downloaded=0&left={left}&compact=1&numwant=50 HTTP/{version}\r\nHost: tracker\r\n{connection}\r\n",
-        peer & 0xffff_ffff_ffff
-    )
+    fn request(self, peer: u32) -> String {
+        let connection = if self.keep { "keep-alive" } else { "close" };
+        let path = announce_url("/announce", &crowd::announce(peer));
+        format!("GET {path} HTTP/1.1\r\nHost: tracker\r\nConnection: {connection}\r\n\r\n")
+    }
 }
 
 /// Reads a reply and makes sure that it is one with peers; whether the other side has closed. `None` if it is cut short.

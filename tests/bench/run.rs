@@ -8,9 +8,9 @@
 //! - `small`: a torrent of a folder of small files in memory (without torf where they are more than 2,000: it takes minutes)
 //! - `disk`: a torrent of one file on the disk that the build lies on; the page cache is emptied before each turn where root may do that
 //! - `transfer`: one to one over loopback
-//! - `announce`: what a tracker answers
 //! - `curve`: what an announce costs the tracker's core, by the size of the swarm
 //! - `memory`: what a tracker needs for a million peers
+//! - `announce`, `announce-udp`: what a tracker answers over HTTP and UDP
 //!
 //! The environment sets sizes: `HIVEBT_BENCH_MIB` those of the payloads in MiB (4096; 512 for `transfer`), `HIVEBT_BENCH_FILES` how many small
 //! files (20000, of 64 KiB on average), `HIVEBT_BENCH_ROUNDS` how often everything is run (3).
@@ -30,10 +30,13 @@ mod announce;
 mod check;
 mod create;
 mod creators;
+mod crowd;
 mod curve;
 mod load;
+mod load_udp;
 mod measure;
 mod memory;
+mod rivals;
 mod transfer;
 
 use std::process::Command;
@@ -54,6 +57,11 @@ pub struct Plan {
 }
 
 fn main() {
+    // The table of UDP starts this program again, as a tracker that does nothing.
+    if let Ok(port) = std::env::var(rivals::ECHO) {
+        load_udp::echo(port.parse().expect("a port"));
+        return;
+    }
     let number = |name: &str, default: u64| {
         let given = std::env::var(name).ok();
         given.map_or(default, |text| text.parse().expect("a whole number"))
@@ -88,7 +96,10 @@ fn main() {
         tables.push(memory::table());
     }
     if wanted("announce") {
-        tables.extend(announce::table(&moved));
+        tables.extend(announce::over_http(&moved));
+    }
+    if wanted("announce-udp") {
+        tables.extend(announce::over_udp(&moved));
     }
     measure::print(&format!("{}\n", surroundings(&large)));
     for table in tables {

@@ -31,21 +31,7 @@ impl Doors {
     /// If an address cannot be listened at.
     pub(super) fn open(config: &Config, carriers: Carriers) -> Result<Self, Failure> {
         let mut doors = Self::default();
-        if !config.listen.is_empty() {
-            for &addr in &config.listen {
-                doors.add(addr, carriers).map_err(Closed::told)?;
-            }
-            return Ok(doors);
-        }
-        let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, config.port));
-        match doors.add(both, carriers) {
-            // Another reason than that IPv6 is off would be the same for IPv4, and better told for the address that was meant.
-            Err(closed) if !closed.is_of_address() => {
-                let v4 = (Ipv4Addr::UNSPECIFIED, config.port).into();
-                doors.add(v4, carriers).map_err(Closed::told)?;
-            }
-            other => other.map_err(Closed::told)?,
-        }
+        open_each(config, |addr| doors.add(addr, carriers))?;
         Ok(doors)
     }
 
@@ -71,21 +57,17 @@ impl Doors {
     fn try_add(&mut self, mut addr: SocketAddr, carriers: Carriers) -> Result<(), Closed> {
         let mut http = None;
         if carriers.http {
-            let closed = |cause| Closed {
-                addr,
-                udp: false,
-                cause,
-            };
-            let door = tcp::listen_public(addr).map_err(closed)?;
-            let port = door.local_addr().map_err(closed)?.port();
-            addr.set_port(port);
+            let door = http_at(addr)?;
+            if let Ok(real) = door.local_addr() {
+                addr.set_port(real.port());
+            }
             http = Some(door);
         }
         if carriers.udp {
             let door = udp::bind_public(addr).map_err(|cause| Closed {
-                addr,
-                udp: true,
+                subject: format!("udp://{addr}"),
                 cause,
+                hint: "; `--no-udp` serves HTTP alone",
             })?;
             self.udp.push(door);
         }
@@ -94,12 +76,52 @@ impl Doors {
     }
 }
 
+/// Opens the doors for HTTP alone, as programs do that have no use for more.
+///
+/// # Errors
+/// If an address cannot be listened at.
+pub(super) fn open_http(config: &Config) -> Result<Vec<TcpListener>, Failure> {
+    let mut doors = Vec::new();
+    open_each(config, |addr| {
+        doors.push(http_at(addr)?);
+        Ok(())
+    })?;
+    Ok(doors)
+}
+
+fn http_at(addr: SocketAddr) -> Result<TcpListener, Closed> {
+    tcp::listen_public(addr).map_err(|cause| Closed {
+        subject: addr.to_string(),
+        cause,
+        hint: "",
+    })
+}
+
+/// Lets `open` at each address that `config` names, or at all addresses of the host.
+fn open_each(
+    config: &Config,
+    mut open: impl FnMut(SocketAddr) -> Result<(), Closed>,
+) -> Result<(), Failure> {
+    if !config.listen.is_empty() {
+        let mut named = config.listen.iter().copied();
+        return named.try_for_each(&mut open).map_err(Closed::told);
+    }
+    let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, config.port));
+    match open(both) {
+        // Another reason than that IPv6 is off would be the same for IPv4, and better told for the address that was meant.
+        Err(closed) if !closed.is_of_address() => open((Ipv4Addr::UNSPECIFIED, config.port).into()),
+        other => other,
+    }
+    .map_err(Closed::told)
+}
+
 /// A door that cannot be opened.
 #[derive(Debug)]
 struct Closed {
-    addr: SocketAddr,
-    udp: bool,
+    subject: String,
     cause: io::Error,
+    /// What would help.
+    hint: &'static str,
 }
 
 impl Closed {
@@ -113,18 +135,17 @@ impl Closed {
     }
 
     fn told(self) -> Failure {
-        let Self { addr, udp, cause } = self;
-        if udp {
-            let cause = format_args!("{cause}; `--no-udp` serves HTTP alone");
-            Failure::new(
-                Exit::Network,
-                "listen at",
-                format_args!("udp://{addr}"),
-                cause,
-            )
-        } else {
-            Failure::new(Exit::Network, "listen at", addr, cause)
-        }
+        let Self {
+            subject,
+            cause,
+            hint,
+        } = self;
+        Failure::new(
+            Exit::Network,
+            "listen at",
+            subject,
+            format_args!("{cause}{hint}"),
+        )
     }
 }
 

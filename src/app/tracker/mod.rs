@@ -33,7 +33,7 @@ use crate::net::gate::{self, Gate};
 use crate::net::http_server::PageServer;
 use carrier::Carrier;
 pub use catalog::Published;
-use doors::{Carriers, Doors};
+use doors::Doors;
 pub use mapping::Mapping;
 use options::{Options, Voice};
 use private::{Doorman, Keys};
@@ -109,13 +109,9 @@ impl Server {
     /// # Errors
     /// If a list cannot be read or an address cannot be listened at.
     pub fn start(config: Config) -> Result<Self, Failure> {
-        let http = Carriers {
-            http: true,
-            udp: false,
-        };
         let service = serve(&config, None)?;
-        let doors = Doors::open(&config, http)?;
-        Self::start_at(doors.http, config, service)
+        let listeners = doors::open_http(&config)?;
+        Self::start_at(listeners, config, service)
     }
 
     /// Serves HTTP at `listeners`.

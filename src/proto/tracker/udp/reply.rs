@@ -1,6 +1,6 @@
 //! Replies.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::{Action, take, take_u32, take_u64};
 use crate::base::endpoint;
@@ -46,11 +46,48 @@ pub fn write_announced(transaction: u32, reply: &AnnounceReply, ip: IpAddr, out:
     for count in counts {
         out.extend_from_slice(&count.to_be_bytes());
     }
-    let same = |peer: IpAddr| is_v4(peer) == is_v4(ip);
-    let peers = reply.peers.iter().filter(|peer| same(peer.ip()));
-    for &peer in peers.take(most_peers(ip) as usize) {
-        endpoint::write_compact(peer, out);
+    let most = most_peers(ip) as usize;
+    if is_v4(ip) {
+        let v4 = |peer: &SocketAddr| match peer.ip().to_canonical() {
+            IpAddr::V4(ip) => Some(ip.octets()),
+            IpAddr::V6(_) => None,
+        };
+        write_peers::<4, 6>(&reply.peers, most, v4, out);
+    } else {
+        let v6 = |peer: &SocketAddr| match peer.ip().to_canonical() {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(ip) => Some(ip.octets()),
+        };
+        write_peers::<16, 18>(&reply.peers, most, v6, out);
     }
+}
+
+/// Appends up to `most` peers of the family whose addresses `family` gives; `ENTRY` is two more than `ADDRESS`.
+///
+/// A tracker does little else, so this writes into place instead of appending piece by piece.
+fn write_peers<const ADDRESS: usize, const ENTRY: usize>(
+    peers: &[SocketAddr],
+    most: usize,
+    family: impl Fn(&SocketAddr) -> Option<[u8; ADDRESS]>,
+    out: &mut Vec<u8>,
+) {
+    let start = out.len();
+    out.resize(start + peers.len().min(most) * ENTRY, 0);
+    let (entries, _) = out
+        .get_mut(start..)
+        .unwrap_or_default()
+        .as_chunks_mut::<ENTRY>();
+    let mut written = 0;
+    let same = peers
+        .iter()
+        .filter_map(|peer| Some((family(peer)?, peer.port())));
+    for (entry, (ip, port)) in entries.iter_mut().zip(same) {
+        let (front, back) = entry.split_at_mut(ADDRESS);
+        front.copy_from_slice(&ip);
+        back.copy_from_slice(&port.to_be_bytes());
+        written += 1;
+    }
+    out.truncate(start + written * ENTRY);
 }
 
 /// Appends the reply to a scrape: the numbers in the order of the request.
@@ -149,7 +186,6 @@ fn scraped(mut rest: &[u8]) -> Vec<SwarmStats> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::SocketAddr;
 
     const V4: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
     const V6: IpAddr = IpAddr::V6(std::net::Ipv6Addr::LOCALHOST);
