@@ -16,16 +16,19 @@ pub struct Stamp {
     file: (u64, u64),
     len: u64,
     mtime: (i64, i64),
+    /// It has a name, or several.
+    named: bool,
 }
 
 impl Stamp {
-    /// The file, its length, and when it was last written.
+    /// The file, its length, when it was last written, and whether it still has a name.
     #[must_use]
     pub fn of(meta: &Metadata) -> Self {
         Self {
             file: (meta.dev(), meta.ino()),
             len: meta.len(),
             mtime: (meta.mtime(), meta.mtime_nsec()),
+            named: meta.nlink() > 0,
         }
     }
 }

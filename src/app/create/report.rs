@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::{listed_path, lossy};
 use crate::app::output;
 use crate::base::bitfield::Bitfield;
+use crate::base::filemap::FileMap;
 use crate::base::json::{Value, json};
 use crate::proto::metainfo::Metainfo;
 use crate::proto::metainfo::path::shown_path;
@@ -74,6 +75,7 @@ pub(super) struct Look {
 /// What verifying has found.
 pub(super) struct Report<'a> {
     metainfo: &'a Metainfo,
+    map: FileMap,
     /// A row for each file of the torrent.
     pub(super) files: Vec<Look>,
     good: Bitfield,
@@ -81,9 +83,11 @@ pub(super) struct Report<'a> {
 
 impl<'a> Report<'a> {
     pub(super) fn new(metainfo: &'a Metainfo, mut files: Vec<Look>, good: Bitfield) -> Self {
-        count_lacking(metainfo, &mut files, &good);
+        let map = metainfo.file_map();
+        count_lacking(metainfo, &map, &mut files, &good);
         Self {
             metainfo,
+            map,
             files,
             good,
         }
@@ -114,7 +118,7 @@ impl<'a> Report<'a> {
 
     /// Pieces that hold bytes of a file.
     fn pieces_of(&self, n: usize) -> u64 {
-        let range = self.metainfo.file_map().range(n);
+        let range = self.map.range(n);
         let length = u64::from(self.metainfo.geometry.piece_length());
         if range.is_empty() {
             0
@@ -208,8 +212,8 @@ impl<'a> Report<'a> {
 }
 
 /// Counts for each file the pieces that it lacks, and finds out whose fault they are.
-fn count_lacking(metainfo: &Metainfo, files: &mut [Look], good: &Bitfield) {
-    let (geometry, map) = (metainfo.geometry, metainfo.file_map());
+fn count_lacking(metainfo: &Metainfo, map: &FileMap, files: &mut [Look], good: &Bitfield) {
+    let geometry = metainfo.geometry;
     for piece in geometry.all().filter(|&piece| !good.has(piece)) {
         let len = u64::from(geometry.piece_len(piece));
         let spans = || map.spans(geometry.piece_offset(piece), len);
