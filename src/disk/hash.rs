@@ -2,7 +2,7 @@
 //!
 //! Threads take batches of neighbouring pieces and hash the pieces of a batch side by side, one in each lane of the processor's
 //! vector registers. Pieces are read a step at a time with positioned reads into a buffer that is used again and again, so memory is
-//! bounded whatever the piece length: [`STEP`] for each lane and thread, which is 4 MiB a thread with sixteen lanes.
+//! bounded whatever the piece length: 256 KiB for each lane and thread, which is 4 MiB a thread with sixteen lanes.
 //!
 //! Side by side, large pieces are read from as many places at a time as there are lanes. Each lane has a reader of its own, so that the system
 //! sees as many files that are read from front to end, and reads ahead in each.

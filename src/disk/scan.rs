@@ -77,9 +77,9 @@ pub enum Why {
     Hidden,
     /// [`junk::is_junk`] ([`Rules::skip_junk`]).
     Junk,
-    /// A pattern of [`Rules::exclude`] matches it.
+    /// A pattern of `Rules::exclude` matches it.
     Excluded,
-    /// No pattern of [`Rules::include`] matches it.
+    /// No pattern of `Rules::include` matches it.
     NotIncluded,
 }
 
