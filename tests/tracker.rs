@@ -288,6 +288,56 @@ fn a_peer_behind_a_mapped_address_is_told_of_at_the_other_one() {
 }
 
 #[test]
+fn the_policy_near_tells_of_the_zone_first_and_reads_zones_again_when_told() {
+    let dir = TempDir::new("zones");
+    let file = dir.join("zones");
+    std::fs::write(&file, "10.0.0.0/16 east # the old hall\n10.1.0.0/16 west\n").unwrap();
+    let site = Site::start(&["--policy", "near", "--zones", file.to_str().unwrap()]);
+    // Whoever sits on this host may name an address; each has a subnet of its own.
+    let ask = |n: u8, left| {
+        let request = AnnounceRequest {
+            ip: Some([10, n % 4, n, 1].into()),
+            numwant: Some(20),
+            ..peer(HASH, n, left, Event::None)
+        };
+        site.announce("127.0.0.1", &request).unwrap().peers
+    };
+    (0..200).for_each(|n| drop(ask(n, 9)));
+    let of_hall = |peers: &[SocketAddr], hall: &str| {
+        let told = peers.iter().map(ToString::to_string);
+        told.filter(|addr| addr.starts_with(hall)).count()
+    };
+    assert_eq!(
+        of_hall(&ask(4, 9), "10.0."),
+        15,
+        "and a quarter from elsewhere"
+    );
+    assert_eq!(of_hall(&ask(5, 9), "10.1."), 15);
+    std::fs::write(&file, "10.0.0.0/16 west\n10.3.0.0/16 west\n").unwrap();
+    let mark = site.process.mark();
+    site.process.signal(Signal::HUP);
+    let again = |_, line: &str| line.contains("zones read again").then_some(());
+    let what = "the zones to be read again";
+    site.process.wait_since(mark, what, LIMIT, again);
+    let mut of_other = 0;
+    // One stretch of the zone after the other is told.
+    for _ in 0..10 {
+        let told = ask(4, 9);
+        assert_eq!(of_hall(&told, "10.0.") + of_hall(&told, "10.3."), 15);
+        of_other += of_hall(&told, "10.3.");
+    }
+    assert!(of_other > 0, "the other hall is of the zone now");
+    std::fs::write(&file, "10.0.0.0/16\n").unwrap();
+    let mark = site.process.mark();
+    site.process.signal(Signal::HUP);
+    let bad = |_, line: &str| line.contains("line 1: no zone").then(|| line.to_owned());
+    let line = site
+        .process
+        .wait_since(mark, "the bad line to be told", LIMIT, bad);
+    assert!(line.contains("the old zones stay"), "{line}");
+}
+
+#[test]
 fn one_address_has_so_many_peers_and_others_are_not_held_up() {
     let site = Site::start(&["--max-per-address", "3"]);
     let ask = |ip, n| site.announce(ip, &peer(HASH, n, 9, Event::Started));

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::base::endpoint;
+
 /// The address of the client: of the connection, or, if that is a trusted proxy's, the last in `X-Forwarded-For` that is none.
 pub(super) fn client(from: IpAddr, forwarded: &[&[u8]], trusts: impl Fn(IpAddr) -> bool) -> IpAddr {
     let mut client = from;
@@ -22,7 +24,8 @@ pub(super) fn client(from: IpAddr, forwarded: &[&[u8]], trusts: impl Fn(IpAddr) 
     client
 }
 
-/// Where the peer is reached: at the address that it names, if its client is trusted, or sits on this host and was not sent by a proxy.
+/// Where the peer is reached: at the address that it names, if its client is trusted, or sits on this host and was not sent by a proxy. What is the
+/// address of no host is not meant.
 pub(super) fn peer(
     client: IpAddr,
     named: Option<IpAddr>,
@@ -30,7 +33,10 @@ pub(super) fn peer(
     trusts: impl Fn(IpAddr) -> bool,
 ) -> IpAddr {
     match named {
-        Some(named) if trusts(client) || (client.is_loopback() && !forwarded) => {
+        Some(named)
+            if (trusts(client) || (client.is_loopback() && !forwarded))
+                && endpoint::is_dialable(SocketAddr::new(named, 1)) =>
+        {
             named.to_canonical()
         }
         _ => client,
@@ -94,6 +100,10 @@ mod tests {
         assert_eq!(peer(ip("10.0.0.1"), named, true, trusts), ip("5.5.5.5"));
         assert_eq!(peer(ip("10.0.0.1"), None, false, trusts), ip("10.0.0.1"));
         assert_eq!(peer(ip("127.0.0.1"), named, false, trusts), ip("5.5.5.5"));
+        for nobody in ["0.0.0.0", "::", "224.0.0.1", "255.255.255.255"] {
+            let named = Some(ip(nobody));
+            assert_eq!(peer(ip("10.0.0.1"), named, false, trusts), ip("10.0.0.1"));
+        }
         assert_eq!(
             peer(ip("::1"), named, true, trusts),
             ip("::1"),
