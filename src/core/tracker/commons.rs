@@ -128,9 +128,9 @@ impl Commons {
         self.bucket(ip).load(Ordering::Relaxed)
     }
 
-    /// Whether the source of this address has as many records as it may.
+    /// Whether the source of this address has as many records as it may. The tracker's own host may have any number.
     pub(super) fn is_too_many(&self, ip: IpAddr) -> bool {
-        self.crowd(ip) >= self.limits.per_source
+        !ip.is_loopback() && self.crowd(ip) >= self.limits.per_source
     }
 
     /// Whether the source of this address has far more records than most: one in five hundred of all.
@@ -202,6 +202,9 @@ mod tests {
         for other in ["10.0.0.2", "2001:db8:0:1::1"] {
             assert_eq!(commons.crowd(ip(other)), 0, "{other}");
         }
+        (0..9).for_each(|_| commons.join(ip("127.0.0.1")));
+        assert!(!commons.is_too_many(ip("127.0.0.1")));
+        (0..9).for_each(|_| commons.leave(ip("127.0.0.1")));
         commons.leave(ip("10.0.0.1"));
         assert!(!commons.is_too_many(ip("10.0.0.1")));
         assert_eq!(commons.records(), 3);
