@@ -12,6 +12,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod announces;
 mod creators;
 mod mixed;
 mod pairs;

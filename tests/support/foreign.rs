@@ -95,7 +95,7 @@ impl Client {
     fn start(self, verb: &str, host: &Host, torrent: &Path, folder: &Path, home: &Path) -> Process {
         fs::create_dir_all(home).expect("a folder for the client");
         let command = match self {
-            Self::Aria2 => aria2(verb, host, torrent, folder),
+            Self::Aria2 => aria2(verb, host, torrent, folder, home),
             Self::Transmission => transmission(host, torrent, folder, home),
             Self::Libtorrent => libtorrent(verb, host, torrent, folder),
             Self::Rqbit => rqbit(verb, host, torrent, folder),
@@ -105,11 +105,18 @@ impl Client {
     }
 }
 
-fn aria2(verb: &str, host: &Host, torrent: &Path, folder: &Path) -> Command {
+fn aria2(verb: &str, host: &Host, torrent: &Path, folder: &Path, home: &Path) -> Command {
     let mut command = host.command("aria2c");
+    // It speaks UDP to trackers only through the socket of its DHT, which finds nobody here to begin with.
+    let bytes = fs::read(torrent).expect("the torrent");
+    let udp = bytes.windows(6).any(|w| w == b"udp://");
+    command.arg(format!("--enable-dht={udp}"));
+    command.arg(format!(
+        "--dht-file-path={}",
+        home.join("dht.dat").display()
+    ));
     command.args([
         "--no-conf",
-        "--enable-dht=false",
         "--enable-dht6=false",
         "--bt-enable-lpd=false",
         "--enable-peer-exchange=false",
