@@ -72,10 +72,6 @@ pub fn over_http(plan: &Plan) -> Option<Table> {
         (Rival::Ours, "hivebt-tracker", false),
         (Rival::Ours, "hivebt-tracker, connections kept", true),
         (Rival::Opentracker, "opentracker", false),
-        (Rival::Torrust, "torrust-tracker", false),
-        (Rival::Torrust, "torrust-tracker, connections kept", true),
-        (Rival::AquaticHttp, "aquatic_http", false),
-        (Rival::AquaticHttp, "aquatic_http, connections kept", true),
     ];
     let there = contestants.iter().filter(|(rival, ..)| is_there(*rival));
     let contestants: Vec<Contestant<'_, Load>> = there
@@ -96,7 +92,6 @@ pub fn over_udp(plan: &Plan) -> Option<Table> {
         Rival::Ours,
         Rival::Opentracker,
         Rival::AquaticUdp,
-        Rival::Torrust,
         Rival::Echo,
     ];
     let there = rivals.into_iter().filter(|rival| is_there(*rival));

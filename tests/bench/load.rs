@@ -23,8 +23,13 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Announces all peers once.
+    /// Announces all peers once, as soon as the tracker listens.
     pub fn announce_all(self) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
+            assert!(Instant::now() < deadline, "the tracker does not listen");
+            thread::sleep(Duration::from_millis(10));
+        }
         self.each(|n| {
             let mut peers = crowd::share(n, self.threads);
             self.work(n, move |_| peers.next());

@@ -1,7 +1,6 @@
 //! The trackers that announces are measured with.
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 
 use crate::crowd;
@@ -22,9 +21,7 @@ pub enum Rival {
     Ours,
     Echo,
     Opentracker,
-    AquaticHttp,
     AquaticUdp,
-    Torrust,
 }
 
 impl Rival {
@@ -34,9 +31,7 @@ impl Rival {
             Self::Ours => "hivebt-tracker",
             Self::Echo => "nothing but receive and send",
             Self::Opentracker => "opentracker",
-            Self::AquaticHttp => "aquatic_http",
             Self::AquaticUdp => "aquatic_udp",
-            Self::Torrust => "torrust-tracker",
         }
     }
 
@@ -54,9 +49,7 @@ impl Rival {
             Self::Ours => ours(host),
             Self::Echo => echo(host),
             Self::Opentracker => opentracker(host, dir),
-            Self::AquaticHttp => aquatic(host, "aquatic_http", &aquatic_http(), dir),
-            Self::AquaticUdp => aquatic(host, "aquatic_udp", &aquatic_udp(), dir),
-            Self::Torrust => torrust(host, dir),
+            Self::AquaticUdp => aquatic_udp(host, dir),
         }
     }
 }
@@ -85,45 +78,14 @@ fn opentracker(host: &Host, dir: &TempDir) -> Command {
     command
 }
 
-fn aquatic(host: &Host, name: &str, config: &str, dir: &TempDir) -> Command {
-    let mut command = host.command(name);
-    command.arg("-c").arg(written(dir, name, config));
-    command
-}
-
-fn aquatic_udp() -> String {
-    format!(
+fn aquatic_udp(host: &Host, dir: &TempDir) -> Command {
+    let file = dir.folder("aquatic").join("config.toml");
+    let config = format!(
         "[network]\naddress = \"0.0.0.0:{PORT}\"\n\n[protocol]\nmax_response_peers = {}\n",
         crowd::WANTED
-    )
-}
-
-fn aquatic_http() -> String {
-    format!(
-        "[network]\naddress = \"0.0.0.0:{PORT}\"\nkeep_alive = true\n\n[protocol]\nmax_peers = {}\n",
-        crowd::WANTED
-    )
-}
-
-fn torrust(host: &Host, dir: &TempDir) -> Command {
-    let database = dir.folder("torrust").join("database");
-    let config = format!(
-        "[metadata]\napp = \"torrust-tracker\"\npurpose = \"configuration\"\nschema_version = \"2.0.0\"\n\n\
-         [logging]\nthreshold = \"error\"\n\n[core]\nlisted = false\nprivate = false\ntracker_usage_statistics = false\n\n\
-         [core.database]\ndriver = \"sqlite3\"\npath = \"{}\"\n\n[[udp_trackers]]\nbind_address = \"0.0.0.0:{PORT}\"\n\n\
-         [[http_trackers]]\nbind_address = \"0.0.0.0:{PORT}\"\n",
-        database.display()
     );
-    let mut command = host.command("torrust-tracker");
-    command.env(
-        "TORRUST_TRACKER_CONFIG_TOML_PATH",
-        written(dir, "torrust", &config),
-    );
-    command
-}
-
-fn written(dir: &TempDir, name: &str, config: &str) -> PathBuf {
-    let file = dir.folder(name).join("config.toml");
     fs::write(&file, config).expect("its configuration");
-    file
+    let mut command = host.command("aquatic_udp");
+    command.arg("-c").arg(file);
+    command
 }

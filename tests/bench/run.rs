@@ -1,4 +1,4 @@
-//! `make bench`: ours beside whatever of mktorrent, libtorrent, transmission, torf, imdl, aria2, rqbit and opentracker is installed, one after the
+//! `make bench`: ours beside whatever of mktorrent, libtorrent, transmission, torf, imdl, aria2, rqbit, opentracker and aquatic_udp is installed, one after the
 //! other in turns, medians and ratios, as tables for the README.
 //!
 //! Words choose tables (`cargo bench --bench bench -- small ways`; `make bench TABLES="small ways"`); without any, all are made:
