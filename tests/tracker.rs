@@ -452,7 +452,8 @@ fn the_other_paths_answer_or_do_not_exist() {
         "/stats/",
         "//",
         "/%00",
-        "/metrics",
+        "/metrics/",
+        "/page.html",
     ] {
         let (head, _) = site.get(path);
         assert!(head.contains(" 404 "), "{path}: {head}");
@@ -656,6 +657,10 @@ fn help_and_version_are_printed_and_nothing_else_happens() {
         "--max-rate",
         "--max-memory",
         "--max-per-address",
+        "--show-peers",
+        "--full-scrape",
+        "--max-connections",
+        "--max-connections-per-address",
     ] {
         assert!(help.stdout.contains(option), "{option}");
     }

@@ -24,6 +24,9 @@ pub(super) const TOKEN: &str = "X-Hivebt-Token";
 /// The header that carries the address of the client.
 pub(super) const CLIENT: &str = "X-Hivebt-Client";
 
+/// What a browser may load for a page, and from where: what belongs to it, from here. Nothing in it can be a script, a frame or a form.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
 /// What somebody wants to see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageRequest {
@@ -209,6 +212,8 @@ fn answer(request: Request, token: &str, pages: &Pages) {
         ("Content-Type", page.content_type),
         ("Cache-Control", "no-store"),
         ("X-Content-Type-Options", "nosniff"),
+        ("Content-Security-Policy", POLICY),
+        ("Referrer-Policy", "no-referrer"),
     ] {
         if let Ok(header) = Header::from_bytes(name, value) {
             response.add_header(header);

@@ -1,6 +1,6 @@
 //! What carries HTTP requests to the tracker and replies back.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use super::private::key_in;
@@ -57,6 +57,15 @@ impl Carrier {
         Ok(())
     }
 
+    /// For the pages. Who was sent by a proxy that nobody declared may be anybody, and is not told to be the proxy.
+    fn page(&self, head: &Head<'_>, from: IpAddr) -> Answer {
+        let trusts = |ip| self.service.trusts(ip);
+        let known = head.forwarded.is_empty() || trusts(from);
+        Answer::Page {
+            asker: known.then(|| source::client(from, &head.forwarded, trusts)),
+        }
+    }
+
     fn scrape(&self, head: &Head<'_>, body: &mut Vec<u8>) -> Result<(), Refusal> {
         self.service.begin_scrape(key_in(head.path))?;
         let hashes = read_scrape(head.query)?;
@@ -103,6 +112,9 @@ impl Handler for Carrier {
                 };
             }
             Target::Announce => self.announce(head, from.ip(), body),
+            Target::Scrape if head.query.is_empty() && self.service.scrapes_fully() => {
+                return self.page(head, from.ip());
+            }
             Target::Scrape => self.scrape(head, body),
             Target::Health => {
                 body.extend_from_slice(b"ok\n");
@@ -111,7 +123,7 @@ impl Handler for Carrier {
                     content_type: TEXT,
                 };
             }
-            Target::Page => return Answer::Page,
+            Target::Page => return self.page(head, from.ip()),
         };
         if let Err(refusal) = outcome {
             self.service.count_error();
@@ -122,6 +134,7 @@ impl Handler for Carrier {
     }
 
     fn exempts(&self, from: IpAddr) -> bool {
-        from.is_loopback() || self.service.trusts(from)
+        // What stands before us on this host comes from there.
+        from == Ipv4Addr::LOCALHOST || from == Ipv6Addr::LOCALHOST || self.service.trusts(from)
     }
 }

@@ -5,7 +5,10 @@ mod catalog;
 mod datagrams;
 mod doors;
 mod mapping;
+mod metrics;
 mod options;
+mod overview;
+mod page;
 mod pages;
 mod private;
 mod service;
@@ -36,6 +39,7 @@ pub use catalog::Published;
 use doors::Doors;
 pub use mapping::Mapping;
 use options::{Options, Voice};
+use pages::{Pages, Rooms};
 use private::{Doorman, Keys};
 use service::Service;
 use state::StateFile;
@@ -66,6 +70,14 @@ pub struct Config {
     pub policy: Policy,
     /// From how much progress on, in percent, [`Policy::STAGE`] tells of seeders first.
     pub finish: u8,
+    /// Who sees on the page where peers are; others see only how far they are.
+    pub show_peers: Vec<Cidr>,
+    /// A scrape without info-hashes is told of all swarms.
+    pub full_scrape: bool,
+    /// Connections over HTTP at once; fewer where the system has no more descriptors to give.
+    pub connections: usize,
+    /// Connections over HTTP at once from one address (of IPv6: from one /64).
+    pub connections_per_address: u32,
     /// What strangers may make the tracker do.
     pub limits: Limits,
     /// Serves nothing but the torrents that it hands out, see [`Server::publish`].
@@ -86,6 +98,10 @@ impl Default for Config {
             map: Vec::new(),
             policy: Policy::RANDOM,
             finish: 80,
+            show_peers: Vec::new(),
+            full_scrape: false,
+            connections: 10_000,
+            connections_per_address: 1_000,
             limits: Limits::default(),
             closed: false,
         }
@@ -111,7 +127,7 @@ impl Server {
     pub fn start(config: Config) -> Result<Self, Failure> {
         let service = serve(&config, None)?;
         let listeners = doors::open_http(&config)?;
-        Self::start_at(listeners, config, service)
+        Self::start_at(listeners, config, service, pages::few_rooms)
     }
 
     /// Serves HTTP at `listeners`.
@@ -119,17 +135,18 @@ impl Server {
         listeners: Vec<TcpListener>,
         config: Config,
         service: Arc<Service>,
+        rooms: Rooms,
     ) -> Result<Self, Failure> {
         let addresses = listeners
             .iter()
             .filter_map(|l| l.local_addr().ok())
             .collect();
-        let pages = {
-            let service = Arc::clone(&service);
-            PageServer::start(Box::new(move |wanted| pages::page(&service, wanted)))
-        };
+        let pages = Pages::new(Arc::clone(&service), rooms);
+        let pages = PageServer::start(Box::new(move |wanted| pages.page(wanted)));
+        let most = gate::descriptors().saturating_sub(SPARE).max(16);
         let limits = gate::Config {
-            connections: gate::descriptors().saturating_sub(SPARE).clamp(16, 10_000),
+            connections: config.connections.min(most),
+            per_address: config.connections_per_address,
             ..gate::Config::default()
         };
         let gate = Gate::start(limits, listeners, pages.map_err(starting)?, || {
@@ -218,7 +235,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failur
     read_zones(zones.as_deref(), &service)?;
     let doors = Doors::open(&config, carriers)?;
     let urls: Vec<String> = doors.urls().collect();
-    let server = Server::start_at(doors.http, config, service)?;
+    let server = Server::start_at(doors.http, config, service, page::rooms)?;
     let datagrams = datagrams::start(&server.service, doors.udp).map_err(starting)?;
     if voice > Voice::Quiet {
         for url in urls {

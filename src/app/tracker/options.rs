@@ -61,6 +61,14 @@ Where:
 
       --map CIDR=HOST     tells others of peers seen at such an address that they are at HOST (behind NAT or a
                           container bridge); a name is resolved at the start; may be repeated
+      --max-connections N, --max-connections-per-address N
+                          HTTP connections at once, in all [default: 10000] and from one address or
+                          one /64 of IPv6 [default: 1000; 127.0.0.1, ::1 and proxies have no limit]
+
+What others see:
+      --show-peers CIDR   shows whoever looks from there where each peer is, on the page at /; others
+                          see only how far peers are; may be repeated
+      --full-scrape       tells a scrape without info_hash of all torrents (of the 50000 largest)
 
 What peers are told:
       --interval SECS     longest time between two announces of a peer; small swarms are told
@@ -108,7 +116,8 @@ How:
   -h, --help
   -V, --version
 
-Answers /announce and /scrape, /stats (JSON; ?mode=everything lists the swarms), /healthz, and / for people.
+Answers /announce and /scrape, /stats (JSON; ?mode=everything lists the swarms), /metrics
+(Prometheus), /healthz, and / for people.
 ";
 
 /// The command line alone; `None` where it says nothing.
@@ -126,6 +135,10 @@ struct Line {
     max_memory: Option<u64>,
     per_address: Option<u32>,
     cleanup: Option<u32>,
+    show_peers: Vec<Cidr>,
+    full_scrape: bool,
+    connections: Option<u32>,
+    connections_per_address: Option<u32>,
     allow: Option<PathBuf>,
     deny: Option<PathBuf>,
     config: Option<PathBuf>,
@@ -188,6 +201,12 @@ pub(super) fn read(
             finish: line
                 .finish
                 .map_or(usual.finish, |n| u8::try_from(n).unwrap_or(100)),
+            show_peers: line.show_peers,
+            full_scrape: line.full_scrape,
+            connections: line.connections.map_or(usual.connections, |n| n as usize),
+            connections_per_address: line
+                .connections_per_address
+                .unwrap_or(usual.connections_per_address),
             limits,
             closed: false,
         },
@@ -259,6 +278,21 @@ impl Line {
                         u32::MAX,
                         "a number",
                     )?);
+                }
+                Long("show-peers") => {
+                    let takes = "an address or a block of them such as 10.0.0.0/8";
+                    line.show_peers
+                        .push(args::parsed("--show-peers", parser.value()?, takes)?);
+                }
+                Long("full-scrape") => line.full_scrape = true,
+                Long("max-connections") => {
+                    let value = parser.value()?;
+                    let most = within("--max-connections", value, 10_000_000, "a number")?;
+                    line.connections = Some(most);
+                }
+                Long("max-connections-per-address") => {
+                    let (name, value) = ("--max-connections-per-address", parser.value()?);
+                    line.connections_per_address = Some(within(name, value, u32::MAX, "a number")?);
                 }
                 Long("allow") => line.allow = Some(parser.value()?.into()),
                 Long("deny") => line.deny = Some(parser.value()?.into()),

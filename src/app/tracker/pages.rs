@@ -1,35 +1,171 @@
-//! What people and scripts look at: statistics and the list of swarms.
+//! What people and scripts look at, and what a full scrape takes: everything that is not asked for often.
+//!
+//! What is costly to make on a large tracker is kept for a while, so that strangers who ask again and again cost no more than one of them. Small trackers
+//! answer anew every time.
 
-use std::fmt::Write;
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use super::overview::{Extent, Overview, Shown, busiest};
+use super::private::key_in;
 use super::service::{Service, Statistics};
 use crate::base::json::{Value, json};
-use crate::core::tracker::SwarmView;
 use crate::net::http_server::{Page, PageRequest};
+use crate::proto::tracker::http::{write_refusal, write_scrape};
 
 const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+const BENCODED: &str = "application/x-bittorrent";
 
-/// Leechers of a swarm whose progress is shown.
-const SHOWN: usize = 1000;
+/// Rooms that no path leads to; with the question mark they cannot be one.
+const EVERYTHING: &str = "/stats?mode=everything";
+const FULL_SCRAPE: &str = "/scrape?";
 
-/// Swarms on the page for people.
-const LISTED: usize = 1000;
+/// What `/stats?mode=everything` shows.
+const SHOWN: Extent = Extent {
+    swarms: 10_000,
+    each: 1_000,
+    peers: 200_000,
+};
 
-/// Makes the page that is asked for.
-pub(super) fn page(service: &Service, wanted: &PageRequest) -> Page {
-    match wanted.path.as_str() {
-        "/" => plain(200, overview(service)),
-        "/stats" => Page {
-            status: 200,
-            content_type: "application/json",
-            body: format!("{}\n", statistics(service, &wanted.query)).into_bytes(),
-        },
-        _ => service.catalog().page(wanted).unwrap_or_else(|| {
-            plain(
-                404,
-                "not found: there are /announce, /scrape, /stats, /healthz and /\n".into(),
-            )
-        }),
+/// Swarms in a full scrape.
+const SCRAPED: usize = 50_000;
+
+/// What is at a path.
+#[derive(Clone, Copy)]
+pub(super) enum Room {
+    /// Content type and content.
+    Fixed(&'static str, &'static str),
+    /// Content type and what makes the content.
+    Made(&'static str, Make),
+}
+
+/// Makes the content of a room; told whether who asks may know where peers are.
+pub(super) type Make = fn(&Service, bool) -> Vec<u8>;
+
+/// Finds the room at a path. That programs choose one keeps rooms out of those that do not need them.
+pub(super) type Rooms = fn(&str) -> Option<Room>;
+
+/// What the tracker has for programs.
+pub(super) fn rooms(path: &str) -> Option<Room> {
+    match path {
+        EVERYTHING => Some(Room::Made(JSON, everything)),
+        FULL_SCRAPE => Some(Room::Made(BENCODED, full_scrape)),
+        _ => None,
+    }
+}
+
+/// What a tracker has that is a part of another program: a line for people.
+pub(super) fn few_rooms(path: &str) -> Option<Room> {
+    let line: Make = |service, _| format!("{}\n", summary(service)).into_bytes();
+    (path == "/").then_some(Room::Made(TEXT, line))
+}
+
+/// See the module.
+pub(super) struct Pages {
+    service: Arc<Service>,
+    rooms: Rooms,
+    kept: RefCell<Vec<Kept>>,
+}
+
+/// Something that was costly to make.
+struct Kept {
+    /// The path, and whether addresses are told.
+    of: (String, bool),
+    until: Instant,
+    body: Vec<u8>,
+}
+
+impl Pages {
+    pub(super) const fn new(service: Arc<Service>, rooms: Rooms) -> Self {
+        Self {
+            service,
+            rooms,
+            kept: RefCell::new(Vec::new()),
+        }
+    }
+
+    /// Makes the page that is asked for.
+    pub(super) fn page(&self, wanted: &PageRequest) -> Page {
+        let (service, path) = (&*self.service, wanted.path.as_str());
+        let everything = wanted.query.split('&').any(|p| p == "mode=everything");
+        if path == "/stats" {
+            return match (self.rooms)(EVERYTHING).filter(|_| everything) {
+                Some(_) => self.room(EVERYTHING, wanted),
+                None => found(JSON, line(&statistics(service))),
+            };
+        }
+        let of_key = service.is_private() && path.starts_with("/scrape/");
+        if service.scrapes_fully() && (path == "/scrape" || of_key) {
+            return self.scrape(wanted);
+        }
+        let torrents = service.catalog();
+        torrents
+            .page(wanted)
+            .unwrap_or_else(|| self.room(path, wanted))
+    }
+
+    /// A scrape of everything; who names info-hashes is answered before it comes here.
+    fn scrape(&self, wanted: &PageRequest) -> Page {
+        match self.service.begin_scrape(key_in(wanted.path.as_bytes())) {
+            Ok(()) => self.room(FULL_SCRAPE, wanted),
+            Err(refusal) => {
+                self.service.count_error();
+                let mut body = Vec::new();
+                write_refusal(&refusal, &mut body);
+                found(BENCODED, body)
+            }
+        }
+    }
+
+    fn room(&self, path: &str, wanted: &PageRequest) -> Page {
+        match (self.rooms)(path) {
+            Some(Room::Fixed(content_type, body)) => found(content_type, body.into()),
+            Some(Room::Made(content_type, make)) => {
+                let addresses = wanted.from.is_some_and(|ip| self.service.shows_peers(ip));
+                let make = || make(&self.service, addresses);
+                found(content_type, self.kept((path.to_owned(), addresses), make))
+            }
+            None => Page {
+                status: 404,
+                content_type: TEXT,
+                body: b"not found: there are /announce, /scrape, /stats, /healthz and /\n".into(),
+            },
+        }
+    }
+
+    /// What was made lately, else what `make` makes.
+    fn kept(&self, of: (String, bool), make: impl FnOnce() -> Vec<u8>) -> Vec<u8> {
+        let now = Instant::now();
+        self.kept.borrow_mut().retain(|kept| kept.until > now);
+        if let Some(kept) = self.kept.borrow().iter().find(|kept| kept.of == of) {
+            return kept.body.clone();
+        }
+        let body = make();
+        let lasts = lasts(self.service.size());
+        if !lasts.is_zero() {
+            let kept = Kept {
+                of,
+                until: Instant::now() + lasts,
+                body: body.clone(),
+            };
+            self.kept.borrow_mut().push(kept);
+        }
+        body
+    }
+}
+
+/// How long a page is good for that was made from so many swarms and peers.
+fn lasts(size: u64) -> Duration {
+    Duration::from_millis((size / 10_000).saturating_mul(200).min(10_000))
+}
+
+const fn found(content_type: &'static str, body: Vec<u8>) -> Page {
+    Page {
+        status: 200,
+        content_type,
+        body,
     }
 }
 
@@ -47,17 +183,17 @@ pub(super) fn summary(service: &Service) -> String {
     )
 }
 
-fn plain(status: u16, text: String) -> Page {
-    Page {
-        status,
-        content_type: TEXT,
-        body: text.into_bytes(),
-    }
+fn line(value: &Value) -> Vec<u8> {
+    format!("{value}\n").into_bytes()
 }
 
-fn statistics(service: &Service, query: &str) -> Value {
+fn statistics(service: &Service) -> Value {
     let now = service.statistics();
-    let mut all = json!({
+    sums(&now)
+}
+
+fn sums(now: &Statistics) -> Value {
+    json!({
         "version": env!("CARGO_PKG_VERSION"),
         "uptime": now.uptime.as_secs(),
         "torrents": now.totals.swarms,
@@ -68,22 +204,23 @@ fn statistics(service: &Service, query: &str) -> Value {
         "announces": now.announces,
         "scrapes": now.scrapes,
         "errors": now.errors,
-    });
-    if let Some(object) = all
-        .as_object_mut()
-        .filter(|_| query.split('&').any(|p| p == "mode=everything"))
-    {
-        let (swarms, catalog) = (service.swarms(SHOWN), service.catalog());
-        let swarms = swarms
-            .iter()
-            .map(|view| swarm(view, catalog.name(view.hash)))
-            .collect();
-        object.insert("swarms".into(), Value::Array(swarms));
-    }
-    all
+    })
 }
 
-fn swarm(view: &SwarmView, name: Option<&str>) -> Value {
+/// The sums and the swarms with the most leechers.
+fn everything(service: &Service, _: bool) -> Vec<u8> {
+    let overview = Overview::of(service, SHOWN);
+    let mut all = sums(&overview.now);
+    if let Some(object) = all.as_object_mut() {
+        let swarms = overview.swarms.iter().map(swarm).collect();
+        object.insert("swarms".into(), Value::Array(swarms));
+        object.insert("swarms_omitted".into(), overview.omitted.into());
+    }
+    line(&all)
+}
+
+fn swarm(shown: &Shown) -> Value {
+    let Shown { view, name } = shown;
     json!({
         "info_hash": view.hash.to_string(),
         "name": name,
@@ -94,40 +231,25 @@ fn swarm(view: &SwarmView, name: Option<&str>) -> Value {
     })
 }
 
-fn overview(service: &Service) -> String {
-    let mut text = format!(
-        "hivebt-tracker {}\n{}\n\n",
-        env!("CARGO_PKG_VERSION"),
-        summary(service)
-    );
-    let swarms = service.swarms(SHOWN);
-    // Writing to a string cannot fail.
-    let _ = writeln!(
-        text,
-        "{:40}  {:>7}  {:>8}  {:>9}  leechers at",
-        "info-hash", "seeders", "leechers", "completed"
-    );
-    for view in swarms.iter().take(LISTED) {
-        let stats = view.stats;
-        let _ = write!(
-            text,
-            "{:40}  {:>7}  {:>8}  {:>9} ",
-            view.hash.to_string(),
-            stats.complete,
-            stats.incomplete,
-            stats.downloaded
+/// The swarms with the most leechers, of those that are served.
+fn full_scrape(service: &Service, _: bool) -> Vec<u8> {
+    let mut swarms = busiest(service, SCRAPED);
+    swarms.retain(|(hash, _)| service.serves(*hash));
+    let mut body = Vec::new();
+    write_scrape(&swarms, &mut body);
+    body
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_trackers_answer_anew_and_large_ones_from_time_to_time() {
+        let millis = |size| lasts(size).as_millis();
+        assert_eq!(
+            [0, 9_999, 10_000, 100_000, 500_000, u64::MAX].map(millis),
+            [0, 0, 200, 2_000, 10_000, 10_000]
         );
-        for percent in view.progress.iter().take(10) {
-            let _ = write!(text, " {percent}%");
-        }
-        text.push_str(if view.progress.len() > 10 {
-            " …\n"
-        } else {
-            "\n"
-        });
     }
-    if swarms.len() > LISTED {
-        let _ = writeln!(text, "and {} more", swarms.len() - LISTED);
-    }
-    text
 }

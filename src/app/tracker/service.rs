@@ -37,6 +37,8 @@ pub(super) struct Service {
     doorman: Option<Arc<dyn Doorman>>,
     trust: Vec<Cidr>,
     map: Vec<Mapping>,
+    show_peers: Vec<Cidr>,
+    full_scrape: bool,
     catalog: RwLock<Arc<dyn Shelf>>,
     started: Instant,
     cleaned: Mutex<Instant>,
@@ -93,6 +95,8 @@ impl Service {
             doorman,
             trust: config.trust.clone(),
             map: config.map.clone(),
+            show_peers: config.show_peers.clone(),
+            full_scrape: config.full_scrape,
             catalog: RwLock::new(Arc::new(Catalog::default())),
             started,
             cleaned: Mutex::new(started),
@@ -222,13 +226,37 @@ impl Service {
         }
     }
 
-    /// All swarms with peers, by info-hash; of each at most `limit` peers are shown.
-    pub(super) fn swarms(&self, limit: usize) -> Vec<SwarmView> {
-        self.freshen();
-        let (mut all, now) = (Vec::new(), self.now());
-        self.each(|shard| all.extend(shard.views(now, limit)));
-        all.sort_by_key(|view| view.hash);
-        all
+    /// Tells the counts of every swarm with peers, shard by shard.
+    pub(super) fn each_count(&self, mut tell: impl FnMut(InfoHash, SwarmStats)) {
+        self.each(|shard| shard.counts().for_each(|(hash, stats)| tell(hash, stats)));
+    }
+
+    /// A swarm, if it has peers, with at most `limit` of them.
+    pub(super) fn view(&self, hash: InfoHash, limit: usize) -> Option<SwarmView> {
+        let now = self.now();
+        self.with(hash, |shard| shard.view(now, hash, limit))
+    }
+
+    /// Swarms and peers together: what making a page may cost.
+    pub(super) fn size(&self) -> u64 {
+        let mut totals = Totals::default();
+        self.each(|shard| totals += shard.totals());
+        totals.swarms + totals.seeders + totals.leechers
+    }
+
+    /// Whether `ip` may see where peers are.
+    pub(super) fn shows_peers(&self, ip: IpAddr) -> bool {
+        self.show_peers.iter().any(|block| block.contains(ip))
+    }
+
+    /// Whether a scrape may ask for all swarms.
+    pub(super) const fn scrapes_fully(&self) -> bool {
+        self.full_scrape
+    }
+
+    /// Whether the lists let this swarm be served.
+    pub(super) fn serves(&self, hash: InfoHash) -> bool {
+        self.check(hash).is_ok()
     }
 
     /// Cleans up if it was not done lately.

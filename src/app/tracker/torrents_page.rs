@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::page::Escaped;
 use super::torrents::Entry;
 use crate::app::human;
 use crate::base::json::{Value, json};
@@ -10,14 +11,11 @@ use crate::net::http_server::{Page, PageRequest};
 const HEAD: &str = "<!doctype html>
 <html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">
 <title>Torrents</title>
-<style>
-:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif }
-body { margin: 1rem auto; max-width: 60rem; padding: 0 1rem }
-table { border-collapse: collapse; width: 100% }
-td, th { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid color-mix(in srgb, currentColor 20%, transparent) }
-td:first-child, th:first-child { text-align: left; overflow-wrap: anywhere; padding-left: 0 }
-</style></head><body>
-<h1>Torrents</h1>
+<link rel=\"icon\" type=\"image/svg+xml\" href=\"../page.svg\">
+<link rel=\"stylesheet\" href=\"../page.css\">
+</head><body>
+<header><h1>Torrents</h1><p><a href=\"../\">How they are doing</a></p></header>
+<main class=\"swarm\">
 ";
 
 /// The list in the form that is wanted: `?format=json`, `text` or `html`, else JSON for who accepts that and no HTML, else HTML.
@@ -67,46 +65,19 @@ fn as_text<'a>(entries: impl Iterator<Item = &'a Entry>) -> String {
 
 fn as_html<'a>(entries: impl Iterator<Item = &'a Entry>) -> String {
     let mut text = HEAD.to_owned();
-    text.push_str("<table><tr><th>Name</th><th>Size</th><th>Files</th></tr>\n");
+    text.push_str("<table>\n<thead><tr><th scope=\"col\" class=\"wide\">Name</th><th scope=\"col\" class=\"n\">Size</th><th scope=\"col\" class=\"n\">Files</th></tr></thead>\n<tbody>\n");
     for entry in entries {
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
-            "<tr><td><a href=\"{}\" title=\"{}\">{}</a></td><td>{}</td><td>{}</td></tr>",
+            "<tr><th scope=\"row\" class=\"wide long\"><a href=\"{}\" title=\"{}\"><bdi>{}</bdi></a></th><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>",
             entry.url,
-            escape(&entry.file),
-            escape(&entry.name),
+            Escaped(&entry.file),
+            Escaped(&entry.name),
             human::bytes(entry.length),
             entry.files
         );
     }
-    text.push_str("</table></body></html>\n");
+    text.push_str("</tbody>\n</table>\n</main></body></html>\n");
     text
-}
-
-fn escape(text: &str) -> String {
-    text.chars().fold(String::new(), |mut out, c| {
-        match c {
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '&' => out.push_str("&amp;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            other => out.push(other),
-        }
-        out
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_cannot_break_out_of_the_page() {
-        assert_eq!(
-            escape("<script>alert('&\"')</script>"),
-            "&lt;script&gt;alert(&#39;&amp;&quot;&#39;)&lt;/script&gt;"
-        );
-    }
 }

@@ -264,11 +264,17 @@ impl Shard {
         }
     }
 
-    /// All swarms with peers, in no particular order; of each at most `limit` peers are shown.
-    pub fn views(&self, now: Time, limit: usize) -> impl Iterator<Item = SwarmView> + '_ {
-        let now = seconds(now);
+    /// The counts of all swarms with peers, in no particular order.
+    pub fn counts(&self) -> impl Iterator<Item = (InfoHash, SwarmStats)> + '_ {
         let swarms = self.swarms.iter();
-        swarms.map(move |swarm| SwarmView::of(swarm, limit, now))
+        swarms.map(|swarm| (swarm.hash(), swarm.stats()))
+    }
+
+    /// A swarm, if it has peers, with at most `limit` of them.
+    #[must_use]
+    pub fn view(&self, now: Time, hash: InfoHash, limit: usize) -> Option<SwarmView> {
+        let swarm = self.swarms.get(self.swarms.find(&hash.0)?)?;
+        Some(SwarmView::of(swarm, limit, seconds(now)))
     }
 
     fn stop(&mut self, now: u32, request: &AnnounceRequest) {

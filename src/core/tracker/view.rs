@@ -21,6 +21,8 @@ pub struct SwarmView {
     /// How far each leecher is, in percent, judged by what it wants and by the size of the payload or, where that is not known, the most that anybody
     /// ever wanted; those who lag behind come first.
     pub progress: Vec<u8>,
+    /// How many leechers are in each tenth of the way, of those that were looked at.
+    pub tenths: [u32; 10],
     /// The peers in the same order; after the leechers, seeders as far as there is room.
     pub peers: Vec<PeerView>,
     /// Bytes a second that a leecher downloads on average; `None` while nobody has shown progress.
@@ -45,6 +47,13 @@ impl SwarmView {
     #[cold]
     pub(super) fn of(swarm: &Swarm, limit: usize, now: u32) -> Self {
         let leechers: Vec<_> = swarm.leechers().take(LOOKED_AT).collect();
+        let (size, mut tenths) = (swarm.size(), [0; 10]);
+        for peer in &leechers {
+            let tenth = usize::from(percent(peer.left, size)) / 10;
+            if let Some(count) = tenths.get_mut(tenth.min(9)) {
+                *count += 1;
+            }
+        }
         // Numbers instead of peers, since sorting them is code that is there anyway.
         let number = |(at, peer): (u64, &PeerRecord)| u64::from(!peer.left.rank()) << 32 | at;
         let mut order: Vec<u64> = (0..).zip(&leechers).map(number).collect();
@@ -56,7 +65,6 @@ impl SwarmView {
             .filter_map(|n| leechers.get(at(n)?).copied());
         let leechers: Vec<_> = leechers.collect();
         let seeders = swarm.seeders().take(limit - leechers.len());
-        let size = swarm.size();
         let view = |peer: &PeerRecord| PeerView {
             addr: peer.addr,
             percent: percent(peer.left, size),
@@ -74,6 +82,7 @@ impl SwarmView {
                 .iter()
                 .map(|peer| percent(peer.left, size))
                 .collect(),
+            tenths,
             peers,
             rate,
             remaining: match (most, rate) {
@@ -128,6 +137,7 @@ mod tests {
         ];
         assert_eq!(view.peers, expected);
         let short = SwarmView::of(&swarm, 2, 11);
+        assert_eq!(short.tenths, [2, 0, 0, 0, 0, 1, 0, 0, 0, 1]);
         assert_eq!(
             (short.progress, short.peers),
             (vec![0, 0], expected[..2].to_vec())

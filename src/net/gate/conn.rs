@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::head::MAX_HEAD;
 use super::limits::Permit;
+use super::relay::Load;
 
 /// Bytes that are taken from a connection at a time.
 pub(super) const READ: usize = 2 * MAX_HEAD;
@@ -15,11 +16,16 @@ pub(super) const READ: usize = 2 * MAX_HEAD;
 pub(super) struct Conn {
     pub(super) stream: TcpStream,
     pub(super) from: SocketAddr,
-    pub(super) permit: Permit,
+    /// Held for as long as the connection lasts.
+    pub(super) _permit: Permit,
+    /// Held while a page is on its way.
+    pub(super) load: Option<Box<Load>>,
     /// The beginning of a request, or requests that have to wait until answers are out.
     pub(super) input: Vec<u8>,
-    /// What is left of the answers.
+    /// Answers that did not fit yet.
     pub(super) output: Vec<u8>,
+    /// Bytes of `output` that are out already.
+    pub(super) sent: usize,
     /// When the latest request came to its end, or the connection began.
     pub(super) since: Instant,
     /// When whatever is awaited has to have happened.
@@ -38,8 +44,8 @@ pub(super) enum Phase {
     Writing,
     /// Room to send the answers; then the end.
     Closing,
-    /// The end of what the client sends. Were the connection closed before, the kernel would take back the answer, too.
-    Draining,
+    /// The end of what the client sends, or so many bytes. Were the connection closed before, the kernel would take back the answer, too.
+    Draining(usize),
 }
 
 /// How far a read or a write got.
@@ -76,24 +82,39 @@ impl Conn {
 
     /// Sends `bytes`; what does not fit is kept in `output`. Returns false if the connection is gone.
     pub(super) fn send(&mut self, bytes: &[u8]) -> bool {
-        let mut sent = 0;
-        while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
-            match progress((&self.stream).write(rest)) {
-                Progress::Some(n) => sent += n,
-                Progress::Blocked => {
-                    self.output.extend_from_slice(rest);
-                    return true;
-                }
-                Progress::Gone => return false,
-            }
-        }
+        let Some(sent) = self.push(bytes) else {
+            return false;
+        };
+        self.output
+            .extend_from_slice(bytes.get(sent..).unwrap_or_default());
         true
     }
 
     /// Sends what was kept. Returns false if the connection is gone.
     pub(super) fn flush(&mut self) -> bool {
-        let pending = std::mem::take(&mut self.output);
-        self.send(&pending)
+        let pending = self.output.get(self.sent..).unwrap_or_default();
+        let Some(sent) = self.push(pending) else {
+            return false;
+        };
+        self.sent += sent;
+        if self.sent >= self.output.len() {
+            // With its memory: most connections never keep anything.
+            (self.output, self.sent) = (Vec::new(), 0);
+        }
+        true
+    }
+
+    /// Sends as many of `bytes` as fit, and tells how many that were. `None` if the connection is gone.
+    fn push(&self, bytes: &[u8]) -> Option<usize> {
+        let mut sent = 0;
+        while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
+            match progress((&self.stream).write(rest)) {
+                Progress::Some(n) => sent += n,
+                Progress::Blocked => break,
+                Progress::Gone => return None,
+            }
+        }
+        Some(sent)
     }
 
     /// Says that nothing more will come.

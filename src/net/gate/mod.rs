@@ -7,6 +7,8 @@
 //! * a head has at most 8 KiB and has to be complete within [`Config::head_time`] of its first byte;
 //! * there are at most [`Config::connections`]; where one more comes, those go that have waited longest;
 //! * there are at most [`Config::per_address`] from one address, but for those that the handler exempts;
+//! * an answer that is not taken within [`Config::head_time`] is given up (a page: within [`Config::page_time`]), and until it is taken no more is read;
+//! * one address has at most a few pages at a time, and all pages that are on their way take at most 64 MiB;
 //! * without a free file descriptor those go that have waited longest, and the service goes on.
 
 mod conn;
@@ -45,6 +47,8 @@ pub struct Config {
     pub per_address: u32,
     /// How long a request head may take from its first byte, or from the beginning of the connection.
     pub head_time: Duration,
+    /// How long a client may take to receive a page.
+    pub page_time: Duration,
     /// How long a connection may lie idle between two requests.
     pub idle_time: Duration,
 }
@@ -56,6 +60,7 @@ impl Default for Config {
             connections: 10_000,
             per_address: 1_000,
             head_time: Duration::from_secs(10),
+            page_time: Duration::from_secs(20),
             idle_time: Duration::from_secs(60),
         }
     }
@@ -72,12 +77,15 @@ pub enum Answer {
         content_type: &'static str,
     },
     /// It is none of the hot path: the pages answer it.
-    Page,
+    Page {
+        /// Who asks, as the pages are to be told.
+        asker: Option<IpAddr>,
+    },
 }
 
 /// Answers what is asked for often. Each worker has one of its own.
 pub trait Handler: Send {
-    /// Answers at once; blocks on nothing but short-held locks. `body` is empty and has only to be filled for [`Answer::Reply`].
+    /// Answers at once; blocks on nothing but short-held locks. `from` is the other end of the connection. `body` is empty and has only to be filled for [`Answer::Reply`].
     fn answer(&mut self, head: &Head<'_>, from: SocketAddr, body: &mut Vec<u8>) -> Answer;
 
     /// Whether there is no limit on connections from `from`, such as for a proxy.

@@ -17,10 +17,12 @@ pub(super) fn write(
         (true, true) => "Connection: keep-alive\r\n",
         (false, _) => "Connection: close\r\n",
     };
+    // Other methods do not get as far as to a handler.
+    let allow = if status == 405 { "Allow: GET\r\n" } else { "" };
     // Writing to a vector cannot fail.
     let _ = write!(
         out,
-        "HTTP/1.1 {status} {}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n{connection}\r\n",
+        "HTTP/1.1 {status} {}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n{allow}{connection}\r\n",
         reason(status),
         body.len()
     );

@@ -12,7 +12,7 @@ use crate::net::tcp;
 struct Counter(Arc<AtomicU32>);
 
 impl Handler for Counter {
-    fn answer(&mut self, head: &Head<'_>, _: SocketAddr, body: &mut Vec<u8>) -> Answer {
+    fn answer(&mut self, head: &Head<'_>, from: SocketAddr, body: &mut Vec<u8>) -> Answer {
         match head.path {
             b"/hot" => {
                 let n = self.0.fetch_add(1, Ordering::Relaxed);
@@ -20,7 +20,11 @@ impl Handler for Counter {
             }
             b"/big" => body.resize(100_000, b'b'),
             b"/fault" => panic!("a fault, on purpose"),
-            _ => return Answer::Page,
+            _ => {
+                return Answer::Page {
+                    asker: Some(from.ip()),
+                };
+            }
         }
         Answer::Reply {
             status: 200,

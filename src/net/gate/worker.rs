@@ -17,7 +17,7 @@ use rustix::net::{SocketFlags, acceptfrom_with};
 use super::conn::{Conn, Phase, Progress, READ};
 use super::head::{Head, Parsed, parse};
 use super::limits::{Limits, Permit};
-use super::relay::{Job, Relays};
+use super::relay::{Back, Job, Relays};
 use super::slab::{Slab, Token};
 use super::{Answer, Config, Handler, reply};
 
@@ -30,14 +30,20 @@ const REST: Duration = Duration::from_millis(50);
 /// How long a client may take to notice that the connection has ended.
 const DRAIN: Duration = Duration::from_secs(2);
 
+/// Bytes that a client may still send until it has noticed.
+const LATE: usize = 256 << 10;
+
 /// Connections that are accepted before those that are there get their turn.
 const BATCH: usize = 64;
 
 /// Bytes of answers that pile up before they are sent.
-const ENOUGH: usize = 64 << 10;
+const ENOUGH: usize = 16 << 10;
 
 /// The token of the order to stop; those of listeners follow.
 const STOP: Token = 0;
+
+/// The token of answers that have come back from the relays.
+const BACK: Token = 0xffff_ffff;
 
 /// What all workers share.
 #[derive(Debug)]
@@ -62,6 +68,8 @@ enum Fate {
 pub(super) struct Worker<H> {
     shared: Arc<Shared>,
     relays: Relays,
+    /// Where the relays put connections with their answers.
+    back: Arc<Back>,
     handler: H,
     epoll: OwnedFd,
     conns: Slab,
@@ -80,6 +88,7 @@ impl<H: Handler> Worker<H> {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             shared,
             relays,
+            back: Arc::new(Back::new()?),
             handler,
             conns: Slab::default(),
             scratch: vec![0; READ],
@@ -89,6 +98,7 @@ impl<H: Handler> Worker<H> {
             resting: false,
         };
         worker.watch(&*worker.shared.stop, STOP, epoll::EventFlags::IN)?;
+        worker.watch(worker.back.bell(), BACK, epoll::EventFlags::IN)?;
         worker.open_doors()?;
         Ok(worker)
     }
@@ -115,6 +125,7 @@ impl<H: Handler> Worker<H> {
             for event in events.drain(..) {
                 match event.data.u64() {
                     STOP => return,
+                    BACK => self.take_back(),
                     small @ 1..=0xffff_ffff => self.accept(usize::try_from(small - 1).unwrap_or(0)),
                     token => self.wake(token),
                 }
@@ -198,29 +209,34 @@ impl<H: Handler> Worker<H> {
         let mut conn = Conn {
             stream,
             from,
-            permit,
+            _permit: permit,
+            load: None,
             input: Vec::new(),
             output: Vec::new(),
+            sent: 0,
             since: self.now,
             deadline: self.now + config.head_time,
             phase: Phase::Reading,
             head_begun: false,
         };
-        let share = config.connections.div_ceil(config.workers.max(1));
         // The request is often there already; then the connection may be over before it was ever waited for.
         match self.step(&mut conn) {
             Fate::Close => {}
             Fate::Page(request) => self.pass_on(conn, request),
-            Fate::Keep => {
-                if self.conns.len() >= share {
-                    self.make_room();
-                }
-                let what = interest(conn.phase);
-                let token = self.conns.insert(conn);
-                if self.start_watching(token, what).is_err() {
-                    self.conns.remove(token);
-                }
-            }
+            Fate::Keep => self.keep(conn),
+        }
+    }
+
+    /// Waits for what a connection that is new here needs.
+    fn keep(&mut self, conn: Conn) {
+        let config = &self.shared.config;
+        if self.conns.len() >= config.connections.div_ceil(config.workers.max(1)) {
+            self.make_room();
+        }
+        let what = interest(conn.phase);
+        let token = self.conns.insert(conn);
+        if self.start_watching(token, what).is_err() {
+            self.conns.remove(token);
         }
     }
 
@@ -268,18 +284,37 @@ impl<H: Handler> Worker<H> {
         }
     }
 
-    fn pass_on(&mut self, conn: Conn, request: Vec<u8>) {
+    fn pass_on(&mut self, mut conn: Conn, request: Vec<u8>) {
+        // What can go before it need not wait for the page.
+        if !conn.flush() {
+            return;
+        }
+        let exempt = self.handler.exempts(conn.from.ip());
         let job = Job {
-            client: conn.stream,
-            permit: conn.permit,
-            before: conn.output,
+            conn,
             request,
+            back: Arc::clone(&self.back),
         };
-        if let Err(job) = self.relays.submit(job) {
-            self.out.clear();
-            reply::write_error(503, &mut self.out);
-            // As far as it fits: the client gets a whole answer, or an end.
-            let _ = io::Write::write(&mut &job.client, &self.out);
+        if let Err(mut job) = self.relays.submit(job, exempt) {
+            reply::write_error(503, &mut job.conn.output);
+            self.finish(job.conn);
+        }
+    }
+
+    /// Sends what the relays brought back.
+    fn take_back(&mut self) {
+        for conn in self.back.take() {
+            self.finish(conn);
+        }
+    }
+
+    /// Sends the last answer of a connection.
+    fn finish(&mut self, mut conn: Conn) {
+        conn.phase = Phase::Closing;
+        conn.since = self.now;
+        conn.deadline = self.now + self.shared.config.page_time;
+        if let Fate::Keep = self.step(&mut conn) {
+            self.keep(conn);
         }
     }
 
@@ -287,7 +322,7 @@ impl<H: Handler> Worker<H> {
     fn step(&mut self, conn: &mut Conn) -> Fate {
         match conn.phase {
             Phase::Reading => self.read(conn),
-            Phase::Draining => self.drain(conn),
+            Phase::Draining(left) => self.drain(conn, left),
             Phase::Writing | Phase::Closing => {
                 if !conn.flush() {
                     return Fate::Close;
@@ -325,24 +360,26 @@ impl<H: Handler> Worker<H> {
         fate
     }
 
-    fn drain(&mut self, conn: &Conn) -> Fate {
+    fn drain(&self, conn: &mut Conn, mut left: usize) -> Fate {
+        // Not into the scratch buffer, which is out while a request from it is answered.
+        let mut late = [0; 4096];
         // Not to the end: somebody who sends faster than we read would keep us from everybody else.
-        for _ in 0..4 {
-            match conn.read(&mut self.scratch) {
-                Progress::Some(_) => {}
+        for _ in 0..16 {
+            match conn.read(&mut late) {
+                Progress::Some(n) if n < left => left -= n,
                 Progress::Blocked => break,
-                Progress::Gone => return Fate::Close,
+                Progress::Some(_) | Progress::Gone => return Fate::Close,
             }
         }
+        conn.phase = Phase::Draining(left);
         Fate::Keep
     }
 
     /// Ends a connection whose client may still be sending.
     fn part(&mut self, conn: &mut Conn) -> Fate {
         conn.finish();
-        conn.phase = Phase::Draining;
         conn.deadline = self.now + DRAIN;
-        self.drain(conn)
+        self.drain(conn, LATE)
     }
 
     /// Answers the requests in `bytes`, all that are there; `more` tells that the kernel may hold more.
@@ -379,7 +416,7 @@ impl<H: Handler> Worker<H> {
                 }
             }
         };
-        if conn.phase != Phase::Draining && matches!(fate, Fate::Keep) {
+        if !matches!(conn.phase, Phase::Draining(_)) && matches!(fate, Fate::Keep) {
             conn.input = rest.to_vec();
         }
         self.out = out;
@@ -428,7 +465,7 @@ impl<H: Handler> Worker<H> {
         body.clear();
         let answer = panic::catch_unwind(AssertUnwindSafe(|| handler.answer(head, from, body)));
         match answer {
-            Ok(Answer::Page) => return Some(self.relays.request(head, from.ip())),
+            Ok(Answer::Page { asker }) => return Some(self.relays.request(head, asker)),
             Ok(Answer::Reply {
                 status,
                 content_type,
@@ -463,7 +500,7 @@ enum End {
 
 fn interest(phase: Phase) -> epoll::EventFlags {
     match phase {
-        Phase::Reading | Phase::Draining => epoll::EventFlags::IN,
+        Phase::Reading | Phase::Draining(_) => epoll::EventFlags::IN,
         Phase::Writing | Phase::Closing => epoll::EventFlags::OUT,
     }
 }

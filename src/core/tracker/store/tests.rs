@@ -246,8 +246,8 @@ fn info_hashes_and_ids_of_any_bytes_stay_apart() {
     }
     let mut views: Vec<_> = w
         .shard
-        .views(w.now, 10)
-        .map(|v| (v.hash.0, v.stats.incomplete))
+        .counts()
+        .map(|(hash, stats)| (hash.0, stats.incomplete))
         .collect();
     views.sort_unstable();
     assert_eq!(views, [([0; 20], 4), (ids[2], 4), (ids[1], 4), (ids[0], 4)]);
