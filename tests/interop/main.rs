@@ -15,6 +15,7 @@ mod support;
 mod announces;
 mod creators;
 mod mixed;
+mod page;
 mod pairs;
 mod private;
 mod trackers;
