@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::table::Keyed;
+use crate::base::endpoint::is_dialable;
 use crate::base::id::PeerId;
 
 /// An address without its port: 4 bytes or 16.
@@ -56,7 +57,7 @@ pub(super) struct Record<A> {
     ip: A,
     port: u16,
     left: Left,
-    /// When the latest announce came, in seconds since the origin of time (34 years of them), and two flags on top.
+    /// When the latest announce came, in seconds since the origin of time (17 years of them), and three flags on top.
     seen: u32,
 }
 
@@ -64,17 +65,21 @@ pub(super) struct Record<A> {
 const COMPLETED: u32 = 1 << 31;
 /// The same peer also has a record of the other family.
 const DUAL: u32 = 1 << 30;
-const SECONDS: u32 = DUAL - 1;
+/// Whoever can reach anybody can reach the peer: its address is no loopback, no link's own, and it has a port.
+const ROUTABLE: u32 = 1 << 29;
+const SECONDS: u32 = ROUTABLE - 1;
 
 impl<A: Family> Record<A> {
-    pub(super) const fn new(id: PeerId, ip: A, port: u16, left: Left, now: u32) -> Self {
-        Self {
+    pub(super) fn new(id: PeerId, ip: A, port: u16, left: Left, now: u32) -> Self {
+        let mut record = Self {
             id: id.0,
             ip,
             port,
             left,
-            seen: now & SECONDS,
-        }
+            seen: 0,
+        };
+        record.refresh(ip, port, now);
+        record
     }
 
     pub(super) const fn id(&self) -> PeerId {
@@ -101,11 +106,28 @@ impl<A: Family> Record<A> {
         self.left = left;
     }
 
-    /// The peer announced itself again, perhaps from elsewhere. The flags stay.
-    pub(super) const fn refresh(&mut self, ip: A, port: u16, now: u32) {
+    /// The peer announced itself again, perhaps from elsewhere. What it is stays.
+    pub(super) fn refresh(&mut self, ip: A, port: u16, now: u32) {
         self.ip = ip;
         self.port = port;
-        self.seen = (self.seen & !SECONDS) | (now & SECONDS);
+        let addr = self.addr();
+        let routable = is_dialable(addr) && !addr.ip().is_loopback() && !is_of_link(addr.ip());
+        let flag = if routable { ROUTABLE } else { 0 };
+        self.seen = (self.seen & (COMPLETED | DUAL)) | flag | (now & SECONDS);
+    }
+
+    /// Whether an asker at `ip` can do anything with the address: loopback means something only on the same host, a link's own addresses only on
+    /// that link. Nearly always that was found out when the peer announced itself.
+    pub(super) fn may_be_told_to(&self, ip: IpAddr) -> bool {
+        self.seen & ROUTABLE != 0 || self.is_close_to(ip)
+    }
+
+    #[cold]
+    fn is_close_to(&self, asker: IpAddr) -> bool {
+        let (addr, ip) = (self.addr(), self.ip.ip());
+        is_dialable(addr)
+            && (!ip.is_loopback() || asker.is_loopback())
+            && (!is_of_link(ip) || is_of_link(asker))
     }
 
     /// In seconds since the origin of time.
@@ -131,6 +153,13 @@ impl<A: Family> Record<A> {
         } else {
             self.seen &= !DUAL;
         }
+    }
+}
+
+const fn is_of_link(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
     }
 }
 

@@ -1,10 +1,8 @@
 //! What all policies take peers with: windows of positions, and a tray that knows who fits.
 
-use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
 use super::Asker;
-use crate::base::endpoint;
 use crate::core::tracker::pool::Pool;
 use crate::core::tracker::record::{Family, Record};
 use crate::proto::tracker::AnnounceReply;
@@ -55,7 +53,7 @@ impl<'a> Tray<'a> {
         let fits = record.seen() >= self.asker.since
             && (self.own || !record.dual())
             && self.skip != Some(at)
-            && may_be_told(record.addr(), self.asker.ip)
+            && record.may_be_told_to(self.asker.ip)
             && record.id() != self.asker.id;
         if fits {
             self.found.peers.push(record.addr());
@@ -155,20 +153,5 @@ impl Iterator for Window {
             at + 1
         };
         Some(at)
-    }
-}
-
-/// Whether `asker` can do anything with `addr`: loopback means something only on the same host, a link's own addresses only on that link.
-fn may_be_told(addr: SocketAddr, asker: IpAddr) -> bool {
-    let ip = addr.ip();
-    endpoint::is_dialable(addr)
-        && (!ip.is_loopback() || asker.is_loopback())
-        && (!is_of_link(ip) || is_of_link(asker))
-}
-
-const fn is_of_link(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_unicast_link_local(),
     }
 }
