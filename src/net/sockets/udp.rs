@@ -17,6 +17,27 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 /// # Errors
 /// As the kernel says: the address is taken, or not ours, or there is no IPv6.
 pub fn bind_public(addr: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = unbound(addr)?;
+    socket.bind(&addr.into())?;
+    Ok(socket.into())
+}
+
+/// Another socket at the address of `first`, which [`bind_public`] made: the kernel gives each client's datagrams always to the same of them.
+///
+/// `first` was alone when it was bound, so nobody else had the address; from now on programs of the same user that ask for it can join.
+///
+/// # Errors
+/// As the kernel says.
+pub fn bind_beside(first: &UdpSocket) -> io::Result<UdpSocket> {
+    let addr = first.local_addr()?;
+    let socket = unbound(addr)?;
+    SockRef::from(first).set_reuse_port(true)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&addr.into())?;
+    Ok(socket.into())
+}
+
+fn unbound(addr: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
     if addr.is_ipv6() {
         socket.set_only_v6(!addr.ip().is_unspecified())?;
@@ -25,8 +46,7 @@ pub fn bind_public(addr: SocketAddr) -> io::Result<UdpSocket> {
     let _ = socket.set_recv_buffer_size(WAITING);
     socket.set_read_timeout(Some(TIMEOUT))?;
     socket.set_write_timeout(Some(TIMEOUT))?;
-    socket.bind(&addr.into())?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 /// Wakes whoever waits for a datagram; there will be none any more.
