@@ -29,13 +29,14 @@ struct Load {
 }
 
 /// Where it happens: a machine of its own, so that the trackers may listen on all its addresses.
-struct Place {
+pub struct Place {
     network: Network,
     dir: TempDir,
 }
 
 impl Place {
-    fn new() -> Option<Self> {
+    /// None, after a word, where it cannot be had.
+    pub fn new() -> Option<Self> {
         match Network::loopback(1) {
             Ok(network) => Some(Self {
                 network,
@@ -53,7 +54,7 @@ impl Place {
     }
 
     /// Starts a tracker, lets `work` at it within its network, and says what that came to.
-    fn measure(&self, rival: Rival, work: impl FnOnce(&Process) -> Load + Send) -> Load {
+    pub fn measure<T: Send>(&self, rival: Rival, work: impl FnOnce(&Process) -> T + Send) -> T {
         let server = Process::start(rival.name(), rival.command(self.host(), &self.dir));
         if rival == Rival::Opentracker {
             // It opens its port before it has read its list.

@@ -58,6 +58,21 @@ impl Clients {
         (answered.iter().sum(), begun.elapsed().as_secs_f64())
     }
 
+    /// Announces `n` peers, one after the other, each on a connection of its own; gives how long each took, from the dial to the reply.
+    pub fn in_turn(self, n: u32) -> Vec<Duration> {
+        let mut buffer = vec![0; 1 << 16];
+        let one = |peer| {
+            let begun = Instant::now();
+            let mut stream =
+                TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).expect("it listens");
+            let sent = stream.write_all(self.request(peer).as_bytes());
+            sent.expect("it reads");
+            reply(&mut stream, &mut buffer).expect("it answers");
+            begun.elapsed()
+        };
+        (0..n).map(one).collect()
+    }
+
     /// Runs `work` for each client, on a thread of its own.
     fn each<T: Send>(self, work: impl Fn(u32) -> T + Sync) -> Vec<T> {
         thread::scope(|scope| {

@@ -11,6 +11,7 @@
 //! - `curve`: what an announce costs the tracker's core, by the size of the swarm
 //! - `memory`: what a tracker needs for a million peers
 //! - `announce`, `announce-udp`: what a tracker answers over HTTP and UDP
+//! - `attack`: how long announces take while others hold thousands of connections
 //!
 //! The environment sets sizes: `HIVEBT_BENCH_MIB` those of the payloads in MiB (4096; 512 for `transfer`), `HIVEBT_BENCH_FILES` how many small
 //! files (20000, of 64 KiB on average), `HIVEBT_BENCH_ROUNDS` how often everything is run (3).
@@ -27,6 +28,7 @@
 mod support;
 
 mod announce;
+mod attack;
 mod check;
 mod create;
 mod creators;
@@ -97,6 +99,9 @@ fn main() {
     }
     if wanted("announce") {
         tables.extend(announce::over_http(&moved));
+    }
+    if wanted("attack") {
+        tables.extend(attack::table(&moved));
     }
     if wanted("announce-udp") {
         tables.extend(announce::over_udp(&moved));
