@@ -269,6 +269,29 @@ fn it_says_where_it_listens_and_serves_only_what_it_is_told_to() {
 }
 
 #[test]
+fn programs_are_told_where_it_listens_in_json() {
+    let mut command = Command::new(program("tracker"));
+    command.args(["-l", "127.0.0.1:0", "--json", "--quiet"]);
+    let mut process = Process::start("hivebt-tracker", command);
+    process.wait_line("udp://127.0.0.1:", LIMIT);
+    let ended = process.stop(LIMIT);
+    let events = ended.stdout.lines().map(|line| {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(event["event"], "listening");
+        let url = event["url"].as_str().unwrap().to_owned();
+        let (scheme, rest) = url.split_once("://127.0.0.1:").unwrap();
+        (scheme.to_owned(), rest.to_owned())
+    });
+    let events: Vec<_> = events.collect();
+    let [(http, of_http), (udp, of_udp)] = &events[..] else {
+        panic!("{events:?}");
+    };
+    assert_eq!((http.as_str(), udp.as_str()), ("http", "udp"));
+    assert_eq!(of_http, of_udp, "the same port");
+    assert_eq!(ended.stderr, "");
+}
+
+#[test]
 fn a_port_that_is_taken_for_udp_alone_is_told() {
     let taken = UdpSocket::bind("127.0.0.77:0").unwrap();
     let addr = taken.local_addr().unwrap().to_string();

@@ -209,6 +209,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failur
         zones,
         carriers,
         voice,
+        json,
     }) = options::read(arguments)?
     else {
         return Ok(Exit::Done);
@@ -237,8 +238,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failur
     let urls: Vec<String> = doors.urls().collect();
     let server = Server::start_at(doors.http, config, service, page::rooms)?;
     let datagrams = datagrams::start(&server.service, doors.udp).map_err(starting)?;
-    if voice > Voice::Quiet {
-        for url in urls {
+    for url in urls {
+        if json {
+            output::result(pages::listening_event(&url));
+        }
+        if voice > Voice::Quiet {
             output::note(format_args!("listening on {url}"));
         }
     }
@@ -265,6 +269,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failur
                     report = Instant::now() + REPORT;
                     if let Some(keys) = &keys {
                         keys.cleanup(server.service.now(), server.service.patience());
+                    }
+                    if json {
+                        output::result(pages::statistics_event(&server.service));
                     }
                     if voice == Voice::Verbose {
                         output::note(pages::summary(&server.service));

@@ -35,6 +35,8 @@ pub(super) struct Options {
     pub(super) zones: Option<PathBuf>,
     pub(super) carriers: Carriers,
     pub(super) voice: Voice,
+    /// Whether events are told on standard output, a line of JSON each.
+    pub(super) json: bool,
 }
 
 /// What makes a tracker private.
@@ -111,6 +113,8 @@ How:
       --cleanup SECS      how often memory of silent peers is given back at least; they are never
                           handed out for longer than twice the interval and a little [default: 3600]
       --config FILE       [default: bt_config.json in the working directory, if it is there]
+      --json              events on standard output, a line of JSON each: `listening` with its URL, and once a
+                          minute `statistics` with what /stats says
   -q, --quiet             nothing but errors
   -v, --verbose           a line about torrents and peers every minute
   -h, --help
@@ -152,6 +156,7 @@ struct Line {
     no_udp: bool,
     no_http: bool,
     voice: Option<Voice>,
+    json: bool,
 }
 
 /// Reads command line and configuration; `None` if only help or the version was asked for.
@@ -223,6 +228,7 @@ pub(super) fn read(
             udp: !line.no_udp,
         },
         voice: line.voice.unwrap_or(Voice::Normal),
+        json: line.json,
     }))
 }
 
@@ -329,6 +335,7 @@ impl Line {
                     let speed = args::size("--max-speed", parser.value()?)?;
                     line.needs_keys("--max-speed").rule.max_speed = speed;
                 }
+                Long("json") => line.json = true,
                 Long("no-udp") => line.no_udp = true,
                 Long("no-http") => line.no_http = true,
                 Long("config") => line.config = Some(parser.value()?.into()),
@@ -443,7 +450,7 @@ mod tests {
                 "{failure}"
             );
         }
-        for unknown in ["--no-tcp", "here", "--json"] {
+        for unknown in ["--no-tcp", "here", "--jsonl"] {
             assert!(read_line(&[unknown]).is_err(), "{unknown}");
         }
     }

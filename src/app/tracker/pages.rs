@@ -183,6 +183,20 @@ pub(super) fn summary(service: &Service) -> String {
     )
 }
 
+/// An event for programs: there is a door.
+pub(super) fn listening_event(url: &str) -> Value {
+    json!({"event": "listening", "url": url})
+}
+
+/// An event for programs: how it goes, as `/stats` says it.
+pub(super) fn statistics_event(service: &Service) -> Value {
+    let mut event = json!({"event": "statistics"});
+    if let (Some(event), Value::Object(sums)) = (event.as_object_mut(), statistics(service)) {
+        event.extend(sums);
+    }
+    event
+}
+
 fn line(value: &Value) -> Vec<u8> {
     format!("{value}\n").into_bytes()
 }
@@ -243,6 +257,18 @@ fn full_scrape(service: &Service, _: bool) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_event_says_what_the_statistics_say() {
+        let config = crate::app::tracker::Config::default();
+        let service = Service::new(&config, crate::core::tracker::Access::default(), None);
+        let event = statistics_event(&service);
+        assert_eq!(event["event"], "statistics");
+        let sums = statistics(&service);
+        let keys = sums.as_object().unwrap().keys();
+        assert!(keys.len() >= 10);
+        keys.for_each(|key| assert_eq!(event[key], sums[key], "{key}"));
+    }
 
     #[test]
     fn small_trackers_answer_anew_and_large_ones_from_time_to_time() {
