@@ -308,6 +308,7 @@ fn data_that_changes_under_our_hands_is_an_error_and_not_a_wrong_torrent() {
     let change = "it changed while it was read";
     let shorter = |t: &Path| write(&t.join("b"), &content(299_999, 2));
     let longer = |t: &Path| write(&t.join("a"), &content(100_001, 1));
+    let cut = |t: &Path| write(&t.join("a"), &content(99_999, 1));
     let filled = |t: &Path| write(&t.join("empty"), b"1");
     let replaced = |t: &Path| {
         write(&t.join("new"), &content(300_000, 1));
@@ -324,6 +325,10 @@ fn data_that_changes_under_our_hands_is_an_error_and_not_a_wrong_torrent() {
     );
     assert_eq!(
         changed_by(longer),
+        (Exit::Storage, format!("cannot read `/t/a`: {change}"))
+    );
+    assert_eq!(
+        changed_by(cut),
         (Exit::Storage, format!("cannot read `/t/a`: {change}"))
     );
     assert_eq!(

@@ -54,8 +54,8 @@ fn is_stopped(process: &Process) -> bool {
     state == Some('T')
 }
 
-/// Hashes a folder of a large `a` and a small `b`, which `change` changes after `a` was opened and before `b` is. Returns what the run
-/// came to, and what lies beside the folder then.
+/// Hashes a folder of a huge `a` and a `b` of more than 256 KiB (of smaller ones only the length counts), which `change` changes after `a` was
+/// opened and before `b` is. Returns what the run came to, and what lies beside the folder then.
 fn changed_by(change: impl Fn(&Path)) -> (Ended, Vec<String>) {
     // Should this machine stop the process too late, a larger file gives more time.
     for size in [128_u64 << 20, 1 << 30, 8 << 30] {
@@ -66,7 +66,7 @@ fn changed_by(change: impl Fn(&Path)) -> (Ended, Vec<String>) {
             .unwrap()
             .set_len(size)
             .unwrap();
-        write(&folder.join("b"), &content(100_000, 2));
+        write(&folder.join("b"), &content(300_000, 2));
         // Clocks of file systems tick slowly; a change right after the creation could bear the same time.
         for name in ["a", "b"] {
             let file = OpenOptions::new().write(true).open(folder.join(name));
@@ -129,9 +129,9 @@ fn a_file_that_grows_or_shrinks_while_it_is_read_is_an_error() {
 fn a_file_that_changes_before_its_turn_comes_is_an_error() {
     assert_refused("b", CHANGED, |t| append(&t.join("b")));
     assert_refused("b", CHANGED, |t| write(&t.join("b"), b"short"));
-    assert_refused("b", CHANGED, |t| write(&t.join("b"), &content(100_000, 3)));
+    assert_refused("b", CHANGED, |t| write(&t.join("b"), &content(300_000, 3)));
     assert_refused("b", CHANGED, |t| {
-        write(&t.join("new"), &content(100_000, 2));
+        write(&t.join("new"), &content(300_000, 2));
         fs::rename(t.join("new"), t.join("b")).unwrap();
     });
 }
