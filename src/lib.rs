@@ -39,7 +39,7 @@
 //! | `signals` | one | signals | a signal |
 //! | main | one | occurrences, one second at a time | any of the above |
 //!
-//! The tracker has a few epoll workers, which never block on a connection, as many `datagrams` threads for each UDP socket, one thread of
+//! The tracker has a few epoll workers, which never block on a connection, a `datagrams` thread with a socket of its own for each core and address (eight at most), one thread of
 //! `tiny_http`, a caretaker, and with `--torrents` one that looks through the folder; its main thread writes the state file.
 //!
 //! ## Glossary
