@@ -172,8 +172,9 @@ impl Shared {
         let alarm = Alarm(self);
         let mut scratch = Vec::new();
         while let Some(batch) = self.next_batch() {
-            let verdicts = judge(&batch, &mut scratch);
-            for (job, verdict) in batch.into_iter().zip(verdicts) {
+            let digests = hash_in_memory(&batch);
+            for (job, digest) in batch.into_iter().zip(digests) {
+                let verdict = judge(&job, digest, &mut scratch);
                 let (target, piece) = (Arc::clone(&job.target), job.finished.piece);
                 // Before the call, so that its buffers are free when the news is out.
                 drop(job);
@@ -229,20 +230,16 @@ fn wait<'a, T>(
         .unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether the pieces are good; those that are have been written.
-fn judge(batch: &[Job], scratch: &mut Vec<u8>) -> Vec<Verdict> {
-    let side_by_side = hash_in_memory(batch);
-    let digests = (batch.iter().zip(side_by_side))
-        .map(|(job, digest)| digest.map_or_else(|| hash(job, scratch), Ok));
-    let judged = batch.iter().zip(digests).map(|(job, digest)| match digest {
+/// Whether a piece is good; if it is, it has been written. Its hash, unless it is known already, is found here.
+fn judge(job: &Job, known: Option<Digest>, scratch: &mut Vec<u8>) -> Verdict {
+    match known.map_or_else(|| hash(job, scratch), Ok) {
         Ok(digest) if digest != job.digest => Verdict::Bad,
         Ok(_) => match write(job) {
             Ok(()) => Verdict::Good,
             Err(error) => Verdict::Failed(error),
         },
         Err(error) => Verdict::Failed(error),
-    });
-    judged.collect()
+    }
 }
 
 /// The hashes of the pieces that are in memory and as long as the first of these, side by side; `None` for the others.

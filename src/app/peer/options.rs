@@ -36,7 +36,7 @@ Limits:
       --max-download RATE  likewise
       --max-peers N        connections for each torrent (default 200)
       --max-uploads N      peers served at once (default: follows what the link can carry)
-      --cache SIZE         memory for unfinished pieces (default 32M)
+      --cache SIZE         memory for unfinished pieces (default 24M)
 When to stop:
       --seed               get: go on seeding after the download
       --seed-for TIME      seed for this long (s, m, h, d), then stop
@@ -163,7 +163,7 @@ impl Options {
             max_download: None,
             max_peers: None,
             max_uploads: None,
-            cache: 32 << 20,
+            cache: 24 << 20,
             seed: false,
             seed_for: None,
             seed_ratio: None,
