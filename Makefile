@@ -10,7 +10,7 @@ PROGRAMS = hivebt-create hivebt-tracker hivebt-peer
 TARGET   = $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test interop story bench lint static install uninstall clean help
+.PHONY: build demo test interop story bench bench-swarm lint static install uninstall clean help
 MAKEFLAGS += --no-print-directory
 
 ## build: the three programs, optimised, in target/release (this is what `make` alone does)
@@ -36,6 +36,10 @@ story: build
 ## bench: ours beside whatever else is installed, as tables; TABLES="create small" chooses, HIVEBT_BENCH_MIB sets the size
 bench: build
 	$(CARGO) bench --locked --bench bench -- $(TABLES)
+
+## bench-swarm: ours and the others' swarms on links of 40 and 80 Mbit/s, as tables (as root); HIVEBT_BENCH_ONLY=hivebt is ours alone
+bench-swarm: build
+	$(CARGO) bench --locked --bench bench -- swarm
 
 ## lint: formatting, clippy, documentation and the rules of the house; any warning fails
 lint:

@@ -12,6 +12,7 @@
 //! - `memory`: what a tracker needs for a million peers
 //! - `announce`, `announce-udp`: what a tracker answers over HTTP and UDP
 //! - `attack`: how long announces take while others hold thousands of connections
+//! - `swarm` (only if named; `make bench-swarm`): one origin and its workers on links of a given rate; `swarm.rs` says what sets it up
 //!
 //! The environment sets sizes: `HIVEBT_BENCH_MIB` those of the payloads in MiB (4096; 512 for `transfer`), `HIVEBT_BENCH_FILES` how many small
 //! files (20000, of 64 KiB on average), `HIVEBT_BENCH_ROUNDS` how often everything is run (3).
@@ -39,6 +40,7 @@ mod load_udp;
 mod measure;
 mod memory;
 mod rivals;
+mod swarm;
 mod transfer;
 
 use std::process::Command;
@@ -46,6 +48,7 @@ use std::process::Command;
 use measure::Table;
 use support::foreign::{missing_module, missing_program};
 use support::payload;
+use support::say::say;
 use support::tempdir::TempDir;
 
 /// What is run, and how often.
@@ -105,6 +108,16 @@ fn main() {
     }
     if wanted("announce-udp") {
         tables.extend(announce::over_udp(&moved));
+    }
+    // Many minutes, and not of the programs alone but of their networks: only if asked for.
+    if chosen.iter().any(|word| word == "swarm") {
+        match swarm::tables() {
+            Ok(made) => tables.extend(made),
+            Err(reason) => {
+                say(format_args!("no swarms: {reason}"));
+                std::process::exit(1);
+            }
+        }
     }
     measure::print(&format!("{}\n", surroundings(&large)));
     for table in tables {

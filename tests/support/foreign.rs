@@ -24,6 +24,8 @@ pub enum Client {
     Aria2,
     Transmission,
     Libtorrent,
+    /// The same, but that its seeder shows each peer one piece at a time (BEP 16).
+    LibtorrentSuper,
     Rqbit,
 }
 
@@ -36,7 +38,7 @@ impl Client {
         match self {
             Self::Aria2 => missing_program("aria2c"),
             Self::Transmission => missing_program("transmission-daemon"),
-            Self::Libtorrent => missing_module("libtorrent"),
+            Self::Libtorrent | Self::LibtorrentSuper => missing_module("libtorrent"),
             Self::Rqbit => missing_program("rqbit"),
         }
     }
@@ -51,20 +53,25 @@ impl Client {
         self.start("get", host, torrent, to, home)
     }
 
+    /// The same, and then it goes on seeding for as long as it does without being told how long.
+    pub fn get_and_stay(self, host: &Host, torrent: &Path, to: &Path, home: &Path) -> Process {
+        self.start("stay", host, torrent, to, home)
+    }
+
     /// Whether a leecher has said that it has the payload.
     pub fn is_complete(self, leecher: &Process) -> bool {
         leecher.has_said(|line| self.says_complete(line))
     }
 
-    fn says_complete(self, line: &str) -> bool {
+    /// Whether a leecher says with this line that it has the payload.
+    pub fn says_complete(self, line: &str) -> bool {
         match self {
             Self::Aria2 => line.contains("Download complete: "),
             Self::Transmission => {
                 line.contains("State changed from \"Incomplete\" to \"Complete\"")
             }
-            Self::Libtorrent => line == "complete",
-            // It ends when it is done.
-            Self::Rqbit => false,
+            Self::Libtorrent | Self::LibtorrentSuper => line == "complete",
+            Self::Rqbit => line.contains("torrent finished downloading"),
         }
     }
 
@@ -97,7 +104,10 @@ impl Client {
         let command = match self {
             Self::Aria2 => aria2(verb, host, torrent, folder, home),
             Self::Transmission => transmission(host, torrent, folder, home),
-            Self::Libtorrent => libtorrent(verb, host, torrent, folder),
+            Self::LibtorrentSuper if verb == "seed" => {
+                libtorrent("superseed", host, torrent, folder)
+            }
+            Self::Libtorrent | Self::LibtorrentSuper => libtorrent(verb, host, torrent, folder),
             Self::Rqbit => rqbit(verb, host, torrent, folder),
         };
         let name = format!("{self:?} {verb} on {}", host.address);
@@ -130,7 +140,8 @@ fn aria2(verb: &str, host: &Host, torrent: &Path, folder: &Path, home: &Path) ->
     }
     match verb {
         "seed" => command.args(["--check-integrity=true", "--seed-ratio=0"]),
-        _ => command.arg("--seed-time=0"),
+        "get" => command.arg("--seed-time=0"),
+        _ => &mut command,
     };
     command.arg("-d").arg(folder).arg(torrent);
     command
@@ -181,13 +192,9 @@ fn rqbit(verb: &str, host: &Host, torrent: &Path, folder: &Path) -> Command {
     let mut command = host.command("rqbit");
     // It cannot be told which address to announce from, so a seeder and a leecher on one machine differ by their ports.
     let port = if verb == "seed" { "4240" } else { "4241" };
-    command.args([
-        "-v",
-        "warn",
-        "--disable-dht",
-        "--disable-lsd",
-        "--ipv4-only",
-    ]);
+    // That it is complete is said at this level.
+    let level = if verb == "stay" { "info" } else { "warn" };
+    command.args(["-v", level, "--disable-dht", "--disable-lsd", "--ipv4-only"]);
     command.args(["--disable-upnp-port-forward", "--listen-port", port]);
     command.args(["download", "--disable-http-api", "--overwrite"]);
     if verb == "get" {

@@ -45,6 +45,11 @@ impl Host {
         command
     }
 
+    /// The name of its network namespace, if it is not this machine itself.
+    pub fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+
     /// Runs `work` there, in a thread of its own.
     pub fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         std::thread::scope(|scope| {
@@ -149,6 +154,11 @@ impl Network {
     /// The host with this number, from 0.
     pub fn host(&self, i: usize) -> &Host {
         &self.hosts[i]
+    }
+
+    /// The namespace of the switch that the hosts of [`Self::new`] hang on: the host with the number `i` from 0 on its port `port<i + 1>`.
+    pub fn switch(&self) -> &str {
+        &self.names[0]
     }
 
     fn add_namespace(&mut self, name: &str) -> Result<(), String> {

@@ -1,7 +1,7 @@
-"""A peer made of libtorrent: python3 libtorrent_peer.py get|seed TORRENT FOLDER [ADDRESS]
+"""A peer made of libtorrent: python3 libtorrent_peer.py get|stay|seed|superseed TORRENT FOLDER [ADDRESS]
 
 With an ADDRESS it shares a machine with other peers, and uses TCP only: over loopback its uTP carries a tenth of that.
-Prints `seeding` or `complete` once the payload is whole and in its files, and then seeds until it is stopped."""
+Prints `seeding` or `complete` once the payload is whole and in its files, and then seeds until it is stopped, so `stay` is what `get` is."""
 import sys
 import libtorrent
 
@@ -24,6 +24,9 @@ params = libtorrent.add_torrent_params()
 params.ti = libtorrent.torrent_info(torrent)
 params.save_path = folder
 params.flags |= libtorrent.torrent_flags.disable_pex
+if verb == "superseed":
+    params.flags |= libtorrent.torrent_flags.super_seeding
+leeches = verb in ("get", "stay")
 handle = session.add_torrent(params)
 told = False
 while True:
@@ -31,11 +34,11 @@ while True:
     for alert in session.pop_alerts():
         print(type(alert).__name__, alert.message(), flush=True)
         # Until then, part of the payload may be in memory alone.
-        if told and verb == "get" and isinstance(alert, libtorrent.cache_flushed_alert):
+        if told and leeches and isinstance(alert, libtorrent.cache_flushed_alert):
             print("complete", flush=True)
     if not told and handle.status().is_seeding:
         told = True
-        if verb == "get":
+        if leeches:
             handle.flush_cache()
         else:
             print("seeding", flush=True)

@@ -18,6 +18,7 @@ pub mod foreign;
 pub mod golden;
 pub mod hosts;
 pub mod http;
+pub mod links;
 pub mod ours;
 pub mod payload;
 pub mod process;

@@ -19,6 +19,8 @@ pub enum Stream {
 #[derive(Default)]
 struct Log {
     lines: Vec<(Stream, String)>,
+    /// When each of them was read.
+    times: Vec<Instant>,
     closed: u8,
 }
 
@@ -123,6 +125,15 @@ impl Process {
     /// Whether it has printed a line for which `holds`.
     pub fn has_said(&self, holds: impl Fn(&str) -> bool) -> bool {
         self.log().lines.iter().any(|(_, line)| holds(line))
+    }
+
+    /// When it printed the first line from `mark` on for which `holds`; without one, the mark moves behind what was looked at.
+    pub fn said_at(&self, mark: &mut usize, holds: impl Fn(&str) -> bool) -> Option<Instant> {
+        let log = self.log();
+        let new = log.lines.iter().zip(&log.times).skip(*mark);
+        let found = new.into_iter().find(|((_, line), _)| holds(line));
+        *mark = log.lines.len();
+        found.map(|(_, time)| *time)
     }
 
     /// The first line with `needle` in it.
@@ -282,6 +293,7 @@ fn read_lines(from: impl Read + Send + 'static, stream: Stream, log: &Arc<(Mutex
             let text = text.trim_end_matches(['\n', '\r']).to_owned();
             let mut guard = log.0.lock().unwrap_or_else(PoisonError::into_inner);
             guard.lines.push((stream, text));
+            guard.times.push(Instant::now());
             log.1.notify_all();
             line.clear();
         }
