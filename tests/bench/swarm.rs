@@ -386,6 +386,9 @@ fn swarm(program: Program, stage: &Stage<'_>) -> Run {
         origin_cpu: cpu(&origin) - cpu_before,
         worker_cpu: workers.iter().map(|w| cpu(&w.process)).collect(),
     };
+    if let Some(worker) = workers.iter().find(|worker| worker.completed.is_none()) {
+        say(format_args!("not done: {}", worker.process.tail()));
+    }
     let told = workers.iter_mut().map(|worker| &mut worker.process);
     end(told.chain([&mut origin]));
     for worker in workers.iter().filter(|worker| worker.completed.is_some()) {
@@ -468,7 +471,11 @@ fn tabulate(title: &str, stage: &Stage<'_>, samples: &[Vec<Run>]) -> Table {
             of_bound(&Run::moving),
             of_bound(&Run::mean),
             format!("{:.2}", median(runs, |run| run.copies(stage))),
-            format!("{:.3}", median(runs, Run::fairness)),
+            if time.is_finite() {
+                format!("{:.3}", median(runs, Run::fairness))
+            } else {
+                "-".to_owned()
+            },
             seconds(median(runs, |run| run.origin_cpu)),
             seconds(median(runs, |run| median(&run.worker_cpu, |&cpu| cpu))),
             ours.filter(|_| time.is_finite())

@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -141,10 +142,19 @@ fn aria2(verb: &str, host: &Host, torrent: &Path, folder: &Path, home: &Path) ->
     match verb {
         "seed" => command.args(["--check-integrity=true", "--seed-ratio=0"]),
         "get" => command.arg("--seed-time=0"),
-        _ => &mut command,
+        // As long as it seeds, it does not say by itself that it is complete.
+        _ => command.arg("--on-bt-download-complete").arg(teller(home)),
     };
     command.arg("-d").arg(folder).arg(torrent);
     command
+}
+
+/// A program for aria2 to run, which says what aria2 says when it does not seed.
+fn teller(home: &Path) -> PathBuf {
+    let path = home.join("complete");
+    fs::write(&path, "#!/bin/sh\necho \"Download complete: $3\"\n").expect("a script");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    path
 }
 
 fn transmission(host: &Host, torrent: &Path, folder: &Path, home: &Path) -> Command {
