@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use crate::measure::{Table, median, ratio, seconds};
 use crate::support::foreign::Client;
 use crate::support::hosts::{Host, Network};
-use crate::support::links::{Arrivals, Sent, sent, shape};
+use crate::support::links::{Connections, Sent, sent, shape};
 use crate::support::ours::{Peer, Torrent, Tracker};
 use crate::support::process::{Process, cpu_time};
 use crate::support::say::say;
@@ -27,8 +27,6 @@ use crate::support::{payload, tree};
 const PORT: u16 = 8080;
 /// A run that has taken so many times the bound is given up.
 const PATIENCE: f64 = 10.0;
-/// A worker has begun when so many bytes have come in: more than what trackers and handshakes say.
-const BEGUN: u64 = 64 << 10;
 /// For the end of a program that is told to end.
 const GRACE: Duration = Duration::from_secs(20);
 
@@ -49,7 +47,19 @@ const PROGRAMS: [(&str, Program); 6] = [
 ];
 
 impl Program {
+    /// The host as the program is told about it.
+    fn place(self, host: &Host) -> Host {
+        let mut place = host.clone();
+        // With an address it uses TCP alone, which on these links is faster than its uTP: 2.1 × bound in place of 2.6, with 8 workers.
+        place.shared = matches!(
+            self,
+            Self::Theirs(Client::Libtorrent | Client::LibtorrentSuper)
+        );
+        place
+    }
+
     fn seed(self, host: &Host, torrent: &Torrent, data: &TempDir, options: &[&str]) -> Process {
+        let host = &self.place(host);
         match self {
             Self::Ours => Peer::seed(host, &torrent.file, data.path(), options).process,
             Self::Theirs(client) => {
@@ -59,6 +69,7 @@ impl Program {
     }
 
     fn get(self, host: &Host, torrent: &Torrent, to: &TempDir, options: &[&str]) -> Process {
+        let host = &self.place(host);
         match self {
             Self::Ours => {
                 let options = [&["--seed"], options].concat();
@@ -235,7 +246,7 @@ fn in_turns(stage: &Stage<'_>) -> Vec<Vec<Run>> {
 struct Run {
     /// Seconds from the start of the first worker to each worker's complete payload; infinite if it never came.
     completed: Vec<f64>,
-    /// The same to each worker's first bytes.
+    /// The same to each worker's first connection: until then its program has been starting.
     begun: Vec<f64>,
     /// By the origin, from the workers' start to the last completion.
     sent: Sent,
@@ -254,13 +265,9 @@ impl Run {
         self.completed.iter().sum::<f64>() / self.completed.len() as f64
     }
 
-    /// From the median worker's first bytes.
+    /// From when the last worker's program has started. Somebody has been moving by then: this flatters who starts slowly.
     fn moving(&self) -> f64 {
-        self.makespan() - self.start()
-    }
-
-    fn start(&self) -> f64 {
-        median(&self.begun, |&time| time)
+        self.makespan() - self.begun.iter().copied().fold(0.0, f64::max)
     }
 
     fn copies(&self, stage: &Stage<'_>) -> f64 {
@@ -283,7 +290,7 @@ impl Run {
             .filter(|time| time.is_finite())
             .count();
         let mut line = format!(
-            "{:.2} s, {:.2} x bound ({:.2} from the first bytes), {:.2} copies, {done} of {} done, {} packets dropped at the origin",
+            "{:.2} s, {:.2} x bound ({:.2} from the last start), {:.2} copies, {done} of {} done, {} packets dropped at the origin",
             self.makespan(),
             self.makespan() / stage.bound,
             self.moving() / stage.bound,
@@ -297,7 +304,7 @@ impl Run {
                 words.join(" ")
             };
             line += &format!("\n  complete: {}", list(&self.completed));
-            line += &format!("\n  first bytes: {}", list(&self.begun));
+            line += &format!("\n  started: {}", list(&self.begun));
             line += &format!(
                 "\n  CPU: origin {:.2}, workers {}",
                 self.origin_cpu,
@@ -312,7 +319,7 @@ impl Run {
 struct Worker {
     process: Process,
     to: TempDir,
-    arrivals: Arrivals,
+    connections: Connections,
     /// Up to where its words have been looked at.
     mark: usize,
     begun: Option<Instant>,
@@ -322,7 +329,7 @@ struct Worker {
 impl Worker {
     /// Looks at what it has done; whether it is still to be waited for.
     fn look(&mut self, program: Program) -> bool {
-        if self.begun.is_none() && self.arrivals.bytes() >= BEGUN {
+        if self.begun.is_none() && self.connections.opened() > 0 {
             self.begun = Some(Instant::now());
         }
         if self.completed.is_none() {
@@ -352,11 +359,11 @@ fn swarm(program: Program, stage: &Stage<'_>) -> Run {
         .map(|i| {
             let host = network.host(i);
             let to = TempDir::in_memory("bench-worker");
-            let arrivals = Arrivals::at(host);
+            let connections = Connections::from(host);
             Worker {
                 process: program.get(host, torrent, &to, &options),
                 to,
-                arrivals,
+                connections,
                 mark: 0,
                 begun: None,
                 completed: None,
@@ -431,7 +438,7 @@ fn tabulate(title: &str, stage: &Stage<'_>, samples: &[Vec<Run>]) -> Table {
         "program",
         "time (s)",
         "time ÷ bound",
-        "÷ bound from the first bytes",
+        "÷ bound from the last start",
         "mean ÷ bound",
         "copies that the origin sent",
         "fairness",

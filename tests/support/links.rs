@@ -54,34 +54,37 @@ pub fn sent(host: &Host) -> Sent {
     }
 }
 
-/// What has arrived at a host since somebody began to count.
-pub struct Arrivals {
+/// The connections that programs on a host have opened since somebody began to count.
+pub struct Connections {
     counters: File,
     before: u64,
 }
 
-impl Arrivals {
-    /// Those at `host` from now on.
-    pub fn at(host: &Host) -> Self {
+impl Connections {
+    /// Those from `host`, from now on.
+    pub fn from(host: &Host) -> Self {
         // The file belongs to the namespace of who opens it, whoever reads it.
-        let file = host.within(|| File::open("/proc/thread-self/net/dev"));
-        let mut arrivals = Self {
-            counters: file.expect("the counters of the interfaces"),
+        let file = host.within(|| File::open("/proc/thread-self/net/snmp"));
+        let mut connections = Self {
+            counters: file.expect("the counters of TCP"),
             before: 0,
         };
-        arrivals.before = arrivals.bytes();
-        arrivals
+        connections.before = connections.opened();
+        connections
     }
 
-    /// Bytes that have arrived so far.
-    pub fn bytes(&self) -> u64 {
-        let mut text = [0; 4096];
+    /// How many it has opened so far.
+    pub fn opened(&self) -> u64 {
+        let mut text = [0; 8192];
         let n = self.counters.read_at(&mut text, 0).unwrap_or(0);
         let text = String::from_utf8_lossy(&text[..n]);
-        let line = text.split_once("eth0:").map_or("", |(_, line)| line);
-        let first = line.split_whitespace().next();
-        let bytes: u64 = first.and_then(|bytes| bytes.parse().ok()).unwrap_or(0);
-        bytes.saturating_sub(self.before)
+        // A line of names, then one of numbers.
+        let mut lines = text.lines().filter(|line| line.starts_with("Tcp: "));
+        let names = lines.next().unwrap_or_default().split(' ');
+        let numbers = lines.next().unwrap_or_default().split(' ');
+        let opened = names.zip(numbers).find(|(name, _)| *name == "ActiveOpens");
+        let opened: u64 = opened.and_then(|(_, n)| n.parse().ok()).unwrap_or(0);
+        opened.saturating_sub(self.before)
     }
 }
 
