@@ -7,151 +7,34 @@
 //!
 //! The environment: `HIVEBT_BENCH_MIB` (64), `HIVEBT_BENCH_PIECE` (256K), `HIVEBT_BENCH_SWARMS` workers x Mbit/s (`8x80,16x40`),
 //! `HIVEBT_BENCH_ROUNDS` of ours (3), `HIVEBT_BENCH_RIVAL_ROUNDS` of each other (1), `HIVEBT_BENCH_ONLY` programs (`hivebt,libtorrent`),
-//! `HIVEBT_BENCH_OPTIONS` for our peers (`--max-uploads 4`), `HIVEBT_BENCH_VERBOSE=1` to tell each worker's time. With `HIVEBT_BIN` the
-//! programs of another build are measured.
+//! `HIVEBT_BENCH_OPTIONS` for our peers (`--max-uploads 4`), `HIVEBT_BENCH_VERBOSE=1` to tell each worker's time; `HIVEBT_BENCH_ODD=late`: the last
+//! quarter of the workers comes when half of the bound has passed, `=slow`: the last tenth has half of the rate;
+//! `HIVEBT_BENCH_BURST` (16384 bytes) and `HIVEBT_BENCH_QUEUE` (50 ms) of the links. With `HIVEBT_BIN` the programs of
+//! another build are measured.
+
+mod fleet;
+mod programs;
+mod run;
+mod settings;
 
 use std::fs;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::measure::{Table, median, ratio, seconds};
-use crate::support::foreign::Client;
-use crate::support::hosts::{Host, Network};
-use crate::support::links::{Connections, Sent, sent, shape};
-use crate::support::ours::{Peer, Torrent, Tracker};
-use crate::support::process::{Process, cpu_time};
+use crate::support::hosts::Network;
+use crate::support::links::{Link, shape};
+use crate::support::ours::Torrent;
+use crate::support::payload;
 use crate::support::say::say;
 use crate::support::tempdir::TempDir;
-use crate::support::{payload, tree};
+use fleet::swarm;
+use programs::Program;
+use run::Run;
+use settings::{Odd, Settings};
 
 const PORT: u16 = 8080;
 /// A run that has taken so many times the bound is given up.
 const PATIENCE: f64 = 10.0;
-/// For the end of a program that is told to end.
-const GRACE: Duration = Duration::from_secs(20);
-
-/// Who swarms.
-#[derive(Clone, Copy)]
-enum Program {
-    Ours,
-    Theirs(Client),
-}
-
-const PROGRAMS: [(&str, Program); 6] = [
-    ("hivebt", Program::Ours),
-    ("libtorrent", Program::Theirs(Client::Libtorrent)),
-    ("libtorrent-super", Program::Theirs(Client::LibtorrentSuper)),
-    ("aria2c", Program::Theirs(Client::Aria2)),
-    ("rqbit", Program::Theirs(Client::Rqbit)),
-    ("Transmission", Program::Theirs(Client::Transmission)),
-];
-
-impl Program {
-    /// The host as the program is told about it.
-    fn place(self, host: &Host) -> Host {
-        let mut place = host.clone();
-        // With an address it uses TCP alone, which on these links is faster than its uTP: 2.1 × bound in place of 2.6, with 8 workers.
-        place.shared = matches!(
-            self,
-            Self::Theirs(Client::Libtorrent | Client::LibtorrentSuper)
-        );
-        place
-    }
-
-    fn seed(self, host: &Host, torrent: &Torrent, data: &TempDir, options: &[&str]) -> Process {
-        let host = &self.place(host);
-        match self {
-            Self::Ours => Peer::seed(host, &torrent.file, data.path(), options).process,
-            Self::Theirs(client) => {
-                client.seed(host, &torrent.file, data.path(), &data.join("home"))
-            }
-        }
-    }
-
-    fn get(self, host: &Host, torrent: &Torrent, to: &TempDir, options: &[&str]) -> Process {
-        let host = &self.place(host);
-        match self {
-            Self::Ours => {
-                let options = [&["--seed"], options].concat();
-                Peer::get(host, &torrent.file, to.path(), &options).process
-            }
-            Self::Theirs(client) => {
-                client.get_and_stay(host, &torrent.file, to.path(), &to.join("home"))
-            }
-        }
-    }
-
-    fn says_complete(self, line: &str) -> bool {
-        match self {
-            Self::Ours => line.starts_with("{\"event\":\"complete\""),
-            Self::Theirs(client) => client.says_complete(line),
-        }
-    }
-}
-
-/// What the environment asks for.
-struct Settings {
-    mib: u64,
-    piece: String,
-    swarms: Vec<(usize, u64)>,
-    rounds: usize,
-    rival_rounds: usize,
-    programs: Vec<(&'static str, Program)>,
-    options: Vec<String>,
-    verbose: bool,
-}
-
-impl Settings {
-    fn from_environment() -> Result<Self, String> {
-        let text = |name: &str, default: &str| {
-            let given = std::env::var(format!("HIVEBT_BENCH_{name}"));
-            given.unwrap_or_else(|_| default.to_owned())
-        };
-        let number = |name: &str, default: &str| -> Result<u64, String> {
-            let given = text(name, default);
-            let parsed = given.parse();
-            parsed.map_err(|_| format!("HIVEBT_BENCH_{name} is no number: `{given}`"))
-        };
-        let swarm = |word: &str| -> Result<(usize, u64), String> {
-            let parsed = || -> Option<(usize, u64)> {
-                let (workers, rate) = word.split_once('x')?;
-                Some((workers.parse().ok()?, rate.parse().ok()?))
-            };
-            let wanted =
-                parsed().filter(|&(workers, rate)| (1..=250).contains(&workers) && rate > 0);
-            wanted.ok_or(format!(
-                "HIVEBT_BENCH_SWARMS is WORKERSxMBITS,..., not `{word}`"
-            ))
-        };
-        let only = text("ONLY", "").to_lowercase();
-        let mut programs = PROGRAMS.to_vec();
-        let named = |name: &str| only.split(',').any(|word| name.eq_ignore_ascii_case(word));
-        programs.retain(|(name, _)| only.is_empty() || named(name));
-        programs.retain(|(_, program)| match program {
-            Program::Ours => true,
-            Program::Theirs(client) => client.missing().map(say).is_none(),
-        });
-        if programs.is_empty() {
-            return Err(format!("HIVEBT_BENCH_ONLY leaves nobody: `{only}`"));
-        }
-        Ok(Self {
-            mib: number("MIB", "64")?,
-            piece: text("PIECE", "256K"),
-            swarms: text("SWARMS", "8x80,16x40")
-                .split(',')
-                .map(swarm)
-                .collect::<Result<_, _>>()?,
-            rounds: usize::try_from(number("ROUNDS", "3")?).expect("fits"),
-            rival_rounds: usize::try_from(number("RIVAL_ROUNDS", "1")?).expect("fits"),
-            programs,
-            options: text("OPTIONS", "")
-                .split_whitespace()
-                .map(str::to_owned)
-                .collect(),
-            verbose: !text("VERBOSE", "").is_empty(),
-        })
-    }
-}
 
 /// A table for each size of swarm.
 ///
@@ -171,13 +54,36 @@ struct Stage<'a> {
     workers: usize,
     /// Seconds that no protocol can beat.
     bound: f64,
+    /// The same for the odd ones, each from its own start.
+    odd_bound: f64,
+}
+
+impl Stage<'_> {
+    /// How many workers are as the rest.
+    fn usual(&self) -> usize {
+        self.workers - self.settings.odd.of(self.workers)
+    }
+
+    /// How long a run may take.
+    fn patience(&self) -> Duration {
+        Duration::from_secs_f64(self.odd_bound * PATIENCE)
+    }
 }
 
 fn table(settings: &Settings, workers: usize, rate: u64) -> Result<Table, String> {
     let hosts = u8::try_from(workers + 2).expect("at most 252");
     let network = Network::new(hosts)?;
+    let usual = workers - settings.odd.of(workers);
+    let full = rate * 1_000_000;
+    let odd = if settings.odd == Odd::Slow {
+        full / 2
+    } else {
+        full
+    };
     for i in 0..=workers {
-        shape(&network, i, rate * 1_000_000)?;
+        let rate = if i > usual { odd } else { full };
+        let (burst, queue) = (settings.burst, settings.queue);
+        shape(&network, i, Link { rate, burst, queue })?;
     }
     let dir = TempDir::in_memory("bench-swarm");
     let file = dir.join("data/payload.bin");
@@ -192,15 +98,23 @@ fn table(settings: &Settings, workers: usize, rate: u64) -> Result<Table, String
         settings,
         network,
         workers,
-        bound: bound(bits, &vec![rate as f64 * 1e6; workers], rate as f64 * 1e6),
+        bound: bound(bits, &vec![full as f64; usual], full as f64),
+        odd_bound: bits / odd as f64,
         torrent,
     };
     let title = format!(
-        "{workers} workers on links of {rate} Mbit/s each way, {} MiB in pieces of {}, TCP {}; bound {:.2} s",
+        "{workers} workers on links of {rate} Mbit/s each way{}, {} MiB in pieces of {}, TCP {}; bound {:.2} s; ours {} times, the others {}",
+        match settings.odd {
+            Odd::None => "",
+            Odd::Late => ", a quarter of them late",
+            Odd::Slow => ", a tenth of them at half of the rate",
+        },
         settings.mib,
         settings.piece,
         congestion_control(),
-        stage.bound
+        stage.bound,
+        settings.rounds,
+        settings.rival_rounds,
     );
     say(&title);
     let samples = in_turns(&stage);
@@ -242,199 +156,8 @@ fn in_turns(stage: &Stage<'_>) -> Vec<Vec<Run>> {
     samples
 }
 
-/// How one swarm went.
-struct Run {
-    /// Seconds from the start of the first worker to each worker's complete payload; infinite if it never came.
-    completed: Vec<f64>,
-    /// The same to each worker's first connection: until then its program has been starting.
-    begun: Vec<f64>,
-    /// By the origin, from the workers' start to the last completion.
-    sent: Sent,
-    /// Seconds.
-    origin_cpu: f64,
-    /// Seconds.
-    worker_cpu: Vec<f64>,
-}
-
-impl Run {
-    fn makespan(&self) -> f64 {
-        self.completed.iter().copied().fold(0.0, f64::max)
-    }
-
-    fn mean(&self) -> f64 {
-        self.completed.iter().sum::<f64>() / self.completed.len() as f64
-    }
-
-    /// From when the last worker's program has started. Somebody has been moving by then: this flatters who starts slowly.
-    fn moving(&self) -> f64 {
-        self.makespan() - self.begun.iter().copied().fold(0.0, f64::max)
-    }
-
-    fn copies(&self, stage: &Stage<'_>) -> f64 {
-        self.sent.bytes as f64 / stage.torrent.bytes as f64
-    }
-
-    /// Jain's index of the workers' rates: 1 if all are equal, 1/N if one has everything.
-    fn fairness(&self) -> f64 {
-        let rates: Vec<f64> = self.completed.iter().map(|time| 1.0 / time).collect();
-        let sum: f64 = rates.iter().sum();
-        let squares: f64 = rates.iter().map(|rate| rate * rate).sum();
-        sum * sum / (squares * rates.len() as f64)
-    }
-
-    /// A line about it, and with `HIVEBT_BENCH_VERBOSE` one about its workers.
-    fn told(&self, stage: &Stage<'_>) -> String {
-        let done = self
-            .completed
-            .iter()
-            .filter(|time| time.is_finite())
-            .count();
-        let mut line = format!(
-            "{:.2} s, {:.2} x bound ({:.2} from the last start), {:.2} copies, {done} of {} done, {} packets dropped at the origin",
-            self.makespan(),
-            self.makespan() / stage.bound,
-            self.moving() / stage.bound,
-            self.copies(stage),
-            stage.workers,
-            self.sent.dropped,
-        );
-        if stage.settings.verbose {
-            let list = |values: &[f64]| {
-                let words: Vec<String> = values.iter().map(|v| format!("{v:.2}")).collect();
-                words.join(" ")
-            };
-            line += &format!("\n  complete: {}", list(&self.completed));
-            line += &format!("\n  started: {}", list(&self.begun));
-            line += &format!(
-                "\n  CPU: origin {:.2}, workers {}",
-                self.origin_cpu,
-                list(&self.worker_cpu)
-            );
-        }
-        line
-    }
-}
-
-/// A worker as it is watched.
-struct Worker {
-    process: Process,
-    to: TempDir,
-    connections: Connections,
-    /// Up to where its words have been looked at.
-    mark: usize,
-    begun: Option<Instant>,
-    completed: Option<Instant>,
-}
-
-impl Worker {
-    /// Looks at what it has done; whether it is still to be waited for.
-    fn look(&mut self, program: Program) -> bool {
-        if self.begun.is_none() && self.connections.opened() > 0 {
-            self.begun = Some(Instant::now());
-        }
-        if self.completed.is_none() {
-            let ended = self.process.has_ended();
-            let done = |line: &str| program.says_complete(line);
-            self.completed = self.process.said_at(&mut self.mark, done);
-            return self.completed.is_none() && !ended;
-        }
-        false
-    }
-}
-
-fn swarm(program: Program, stage: &Stage<'_>) -> Run {
-    let (network, torrent) = (&stage.network, &stage.torrent);
-    let options: Vec<&str> = stage.settings.options.iter().map(String::as_str).collect();
-    // A tracker of its own for each run: one that has seen another would send the workers to peers that are gone.
-    let tracker = Tracker::start(network.host(stage.workers + 1), PORT, &[]);
-    let data = TempDir::in_memory("bench-origin");
-    fs::hard_link(torrent.payload(), data.join(&torrent.name)).expect("the same file system");
-    let mut origin = program.seed(network.host(0), torrent, &data, &options);
-    tracker.wait_for_seeds(&torrent.info_hash, 1, &origin);
-    let cpu = |process: &Process| cpu_time(process.pid()).unwrap_or_default().as_secs_f64();
-    let (before, cpu_before) = (sent(network.host(0)), cpu(&origin));
-
-    let from = Instant::now();
-    let mut workers: Vec<Worker> = (1..=stage.workers)
-        .map(|i| {
-            let host = network.host(i);
-            let to = TempDir::in_memory("bench-worker");
-            let connections = Connections::from(host);
-            Worker {
-                process: program.get(host, torrent, &to, &options),
-                to,
-                connections,
-                mark: 0,
-                begun: None,
-                completed: None,
-            }
-        })
-        .collect();
-    let limit = Duration::from_secs_f64(stage.bound * PATIENCE);
-    while workers
-        .iter_mut()
-        .filter_map(|w| w.look(program).then_some(()))
-        .count()
-        > 0
-        && from.elapsed() < limit
-    {
-        thread::sleep(Duration::from_millis(10));
-    }
-    let after = sent(network.host(0));
-    let since =
-        |time: Option<Instant>| time.map_or(f64::INFINITY, |time| (time - from).as_secs_f64());
-    let run = Run {
-        completed: workers.iter().map(|w| since(w.completed)).collect(),
-        begun: workers.iter().map(|w| since(w.begun)).collect(),
-        sent: Sent {
-            bytes: after.bytes - before.bytes,
-            dropped: after.dropped - before.dropped,
-        },
-        origin_cpu: cpu(&origin) - cpu_before,
-        worker_cpu: workers.iter().map(|w| cpu(&w.process)).collect(),
-    };
-    if let Some(worker) = workers.iter().find(|worker| worker.completed.is_none()) {
-        say(format_args!("not done: {}", worker.process.tail()));
-    }
-    let told = workers.iter_mut().map(|worker| &mut worker.process);
-    end(told.chain([&mut origin]));
-    for worker in workers.iter().filter(|worker| worker.completed.is_some()) {
-        check(program, torrent, worker);
-    }
-    run
-}
-
-/// Tells all of them to end, and ends those that do not.
-fn end<'a>(processes: impl Iterator<Item = &'a mut Process>) {
-    let mut processes: Vec<&mut Process> = processes.collect();
-    for process in &processes {
-        process.signal(rustix::process::Signal::TERM);
-    }
-    let deadline = Instant::now() + GRACE;
-    while Instant::now() < deadline && !processes.iter().all(|process| process.has_ended()) {
-        thread::sleep(Duration::from_millis(10));
-    }
-    for process in &mut processes {
-        process.kill();
-    }
-}
-
-/// Compares a worker's copy with the original.
-fn check(program: Program, torrent: &Torrent, worker: &Worker) {
-    let (original, copy) = (torrent.payload(), worker.to.join(&torrent.name));
-    match program {
-        Program::Ours => tree::assert_same(&original, &copy),
-        // Theirs to mend, but not to keep quiet about.
-        Program::Theirs(client) => {
-            if let Some(difference) = tree::difference(&original, &copy) {
-                say(format_args!("a copy of {client:?} is wrong: {difference}"));
-            }
-        }
-    }
-}
-
 fn tabulate(title: &str, stage: &Stage<'_>, samples: &[Vec<Run>]) -> Table {
-    let head = [
+    let mut head = vec![
         "program",
         "time (s)",
         "time ÷ bound",
@@ -446,6 +169,10 @@ fn tabulate(title: &str, stage: &Stage<'_>, samples: &[Vec<Run>]) -> Table {
         "CPU worker (s)",
         "time beside ours",
     ];
+    let mixed = stage.settings.odd != Odd::None;
+    if mixed {
+        head.push("odd ones ÷ their bound");
+    }
     let mut table = Table::new(title, &head);
     let programs = &stage.settings.programs;
     let time = |runs: &[Run]| median(runs, Run::makespan);
@@ -469,9 +196,9 @@ fn tabulate(title: &str, stage: &Stage<'_>, samples: &[Vec<Run>]) -> Table {
         let shown = if time.is_finite() {
             seconds(time)
         } else {
-            format!("not done in {:.0}", stage.bound * PATIENCE)
+            format!("not done in {:.0}", stage.patience().as_secs_f64())
         };
-        table.row([
+        let mut cells = vec![
             (*name).to_owned(),
             shown,
             of_bound(&Run::makespan),
@@ -487,7 +214,12 @@ fn tabulate(title: &str, stage: &Stage<'_>, samples: &[Vec<Run>]) -> Table {
             seconds(median(runs, |run| median(&run.worker_cpu, |&cpu| cpu))),
             ours.filter(|_| time.is_finite())
                 .map_or("-".to_owned(), |ours| ratio(time, ours)),
-        ]);
+        ];
+        if mixed {
+            let odd = median(runs, Run::odd_makespan) / stage.odd_bound;
+            cells.push(format!("{odd:.2}"));
+        }
+        table.row(cells);
     }
     table
 }

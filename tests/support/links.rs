@@ -8,11 +8,28 @@ use serde_json::Value;
 
 use super::hosts::{Host, Network};
 
-/// What may leave at once, in bytes. Small, so that the rate holds over a few milliseconds, too; the kernel cuts larger super-packets up.
-const BURST: &str = "16384";
-/// The longest wait in the queue before a link: that of an ordinary switch, which has a few hundred KiB for each port. With half of it,
-/// the bursts of one connection alone overflow a queue at 40 Mbit/s.
-const QUEUE: &str = "50ms";
+/// What carries a host's bytes, each way.
+#[derive(Clone, Copy, Debug)]
+pub struct Link {
+    /// Bits per second.
+    pub rate: u64,
+    /// What may leave at once, in bytes; the kernel cuts larger super-packets up.
+    pub burst: u64,
+    /// The longest wait in the queue before it, in milliseconds.
+    pub queue: u64,
+}
+
+impl Link {
+    /// A link that behaves as one of an ordinary switch. The burst is small, so that the rate holds over a few milliseconds, too. The queue is
+    /// a few hundred KiB; with half of it, the bursts of one connection alone overflow it at 40 Mbit/s.
+    pub fn of(rate: u64) -> Self {
+        Self {
+            rate,
+            burst: 16 << 10,
+            queue: 50,
+        }
+    }
+}
 
 /// What a host has sent over its link, headers included.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,18 +40,19 @@ pub struct Sent {
     pub dropped: u64,
 }
 
-/// Gives host `i` of a network with a switch `bits` per second each way: its own port is its uplink, the switch's port to it its downlink.
+/// Puts `link` between host `i` of a network and its switch: the host's own port is its uplink, the switch's port to it its downlink.
 ///
 /// # Errors
 /// If there is no `tc` command, or no `tbf` in this kernel.
-pub fn shape(network: &Network, i: usize, bits: u64) -> Result<(), String> {
+pub fn shape(network: &Network, i: usize, link: Link) -> Result<(), String> {
     let namespace = network.host(i).namespace().unwrap_or_default();
     let port = format!("port{}", i + 1);
     for (namespace, device) in [(namespace, "eth0"), (network.switch(), port.as_str())] {
-        let rate = format!("{bits}bit");
-        let link = ["-n", namespace, "qdisc", "replace", "dev", device, "root"];
-        let filter = ["tbf", "rate", &rate, "burst", BURST, "latency", QUEUE];
-        tc(&[&link[..], &filter].concat())?;
+        let rate = format!("{}bit", link.rate);
+        let (burst, queue) = (link.burst.to_string(), format!("{}ms", link.queue));
+        let place = ["-n", namespace, "qdisc", "replace", "dev", device, "root"];
+        let filter = ["tbf", "rate", &rate, "burst", &burst, "latency", &queue];
+        tc(&[&place[..], &filter].concat())?;
     }
     Ok(())
 }
