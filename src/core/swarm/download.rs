@@ -316,8 +316,12 @@ impl Swarm {
     }
 
     fn gained(&mut self, now: Time, piece: PieceIndex, out: &mut Vec<Action>) {
-        self.have.set(piece);
-        self.say_to_all(now, &Message::Have(piece), out);
+        if self.withheld.pieces.has(piece) {
+            self.withheld.here.set(piece);
+        } else {
+            self.have.set(piece);
+            self.say_to_all(now, &Message::Have(piece), out);
+        }
         let owners: Vec<_> = self
             .peers
             .iter()

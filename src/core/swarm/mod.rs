@@ -60,6 +60,23 @@ const SILENCE: Duration = Duration::from_secs(150);
 /// Ticks are never closer together than this.
 const LEAST_TICK: Duration = Duration::from_millis(1);
 
+/// Pieces that are fetched and never shown.
+#[derive(Debug)]
+struct Withheld {
+    pieces: Bitfield,
+    /// Those that are verified.
+    here: Bitfield,
+}
+
+impl Withheld {
+    fn none(pieces: u32) -> Self {
+        Self {
+            pieces: Bitfield::none(pieces),
+            here: Bitfield::none(pieces),
+        }
+    }
+}
+
 /// The swarm of one torrent.
 #[derive(Debug)]
 pub struct Swarm {
@@ -67,6 +84,7 @@ pub struct Swarm {
     us: PeerId,
     geometry: Geometry,
     have: Bitfield,
+    withheld: Withheld,
     rng: fastrand::Rng,
     peers: BTreeMap<PeerKey, Peer>,
     roster: Roster,
@@ -122,9 +140,16 @@ impl Swarm {
             wake: None,
             closed: false,
             rng,
+            withheld: Withheld::none(have.len()),
             have,
             config,
         }
+    }
+
+    /// Pieces that nobody is ever shown, because we may not keep them whole; they are fetched if they are wanted. `here` are those of them
+    /// that are verified already, which must be neither in `have` nor wanted. To be called before anything happens.
+    pub fn withhold(&mut self, pieces: Bitfield, here: Bitfield) {
+        self.withheld = Withheld { pieces, here };
     }
 
     /// Takes in what happened at `now`, and appends to `out` what is to be done, in this order.
@@ -170,10 +195,20 @@ impl Swarm {
         self.wake
     }
 
-    /// Pieces that are verified.
+    /// Pieces that are verified and that others may have from us.
     #[must_use]
     pub const fn have(&self) -> &Bitfield {
         &self.have
+    }
+
+    /// Pieces that are verified, those that are withheld included.
+    #[must_use]
+    pub fn verified_pieces(&self) -> Bitfield {
+        let mut all = self.have.clone();
+        self.withheld.here.iter().for_each(|piece| {
+            all.set(piece);
+        });
+        all
     }
 
     /// Whether every wanted piece is verified.

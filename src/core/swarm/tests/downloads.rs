@@ -258,3 +258,36 @@ fn the_address_of_a_liar_is_banned_even_if_it_has_left() {
     });
     assert_eq!(b.closed(), [(4, Close::BadData)]);
 }
+
+#[test]
+fn a_withheld_piece_is_fetched_but_neither_announced_nor_served() {
+    let mut b = Bench::new("x...");
+    let geometry = Geometry::new(u64::from(BLOCK) * 8, 2 * BLOCK).unwrap();
+    let (have, wanted) = (set("x..."), set("..x."));
+    b.swarm = Swarm::new(
+        Config::default(),
+        id(US),
+        geometry,
+        have,
+        Some(&wanted),
+        1,
+        b.now,
+    );
+    b.swarm.withhold(set(".xx."), set(".x.."));
+    b.peer(2, "...x");
+    assert_eq!(b.said(2), [] as [&Message<'_>; 0]);
+    b.server(1, "xxxx");
+    assert_eq!(b.asked(1), [block(2, 0), block(2, 1)], "nothing else");
+    b.block(1, block(2, 0));
+    b.block(1, block(2, 1));
+    b.verified(2, true);
+    assert!(b.did.contains(&Action::Complete));
+    assert_eq!(b.said(2), [] as [&Message<'_>; 0], "it is not told");
+    assert_eq!(*b.swarm.have(), set("x..."));
+    assert_eq!(b.swarm.verified_pieces(), set("xxx."));
+    b.connect(3, false, true);
+    assert_eq!(b.said(3), [&Message::Bitfield(set("x..."))]);
+    b.says(3, Message::Interested);
+    b.says(3, Message::Request(block(2, 0)));
+    assert_eq!(b.said(3), [&Message::Reject(block(2, 0))]);
+}
