@@ -141,7 +141,8 @@ impl Swarm {
     }
 
     /// Peers that were shown a piece and do not want it: seeds that hide it as we do, or broken ones.
-    fn pass_over_aloof(&mut self, now: Time) {
+    /// They may also want nothing but some of the files, so they are told what else there is.
+    fn pass_over_aloof(&mut self, now: Time, out: &mut Vec<Action>) {
         for (&key, peer) in &mut self.peers {
             let waited = peer.upload.last_assigned.map(|at| now.since(at));
             let ignores = !peer.peer_interested && !peer.upload.assigned.is_empty();
@@ -151,6 +152,13 @@ impl Swarm {
                 self.assigner.sent(unsent);
                 self.assigner.gone(key);
             }
+        }
+        let aloof = |p: &Peer| p.upload.aloof && p.shown.is_some();
+        let aloof = self.peers.iter().filter(|(_, p)| aloof(p));
+        let aloof: Vec<_> = aloof.map(|(&key, _)| key).collect();
+        for key in aloof {
+            self.reveal(now, key, out);
+            self.wake_by(now, now + LOOK_EVERY * 10);
         }
     }
 
@@ -183,7 +191,7 @@ impl Swarm {
         for (piece, to) in self.assigner.review(now, rate) {
             self.withdraw(to, piece);
         }
-        self.pass_over_aloof(now);
+        self.pass_over_aloof(now, out);
         self.indulge_loner(now, out);
         let share = self.uplink.share(now);
         let unused = self.up.total == 0 && self.assigner.is_overlooked(now);
