@@ -42,11 +42,9 @@ impl Storage {
         resume: Option<&Resume>,
     ) -> Result<Assessment, StorageError> {
         let stamps = self.stamps()?;
-        let known = resume.filter(|state| {
-            state.info_hash == *info_hash
-                && state.geometry == *geometry
-                && state.stamps.len() == stamps.len()
-        });
+        let fits =
+            |state: &&Resume| state.info_hash == *info_hash && state.fits(geometry, stamps.len());
+        let known = resume.filter(fits);
         let now = Now {
             map: self.map(),
             geometry,
@@ -58,6 +56,38 @@ impl Storage {
             keep(&mut assessment.doubtful, &self.occupied(geometry)?);
         }
         Ok(assessment)
+    }
+
+    /// The pieces of which an earlier run kept no more than the bytes in some files, as far as those files, and all that are `wanted` now,
+    /// are there and unchanged. To be called before anything is written.
+    ///
+    /// # Errors
+    /// If a file cannot be examined.
+    pub fn assess_partly(
+        &self,
+        geometry: &Geometry,
+        resume: &Resume,
+        wanted: &[bool],
+    ) -> Result<Bitfield, StorageError> {
+        let stamps = self.stamps()?;
+        if !resume.fits(geometry, stamps.len()) {
+            return Ok(Bitfield::none(geometry.pieces()));
+        }
+        let mut pieces = resume.partly.clone();
+        let then_and_now = resume.stamps.iter().zip(&stamps);
+        for (file, ((then, now), &wanted)) in then_and_now.zip(wanted).enumerate() {
+            let range = self.map().range(file);
+            let len = range.end - range.start;
+            let is_whole = |stamp: &Option<Stamp>| stamp.is_some_and(|stamp| stamp.len == len);
+            let lost = then.is_some() && now.is_none();
+            let lacks = wanted && !(is_whole(then) && is_whole(now));
+            if lost || lacks || is_touched(resume, then.as_ref(), now.as_ref()) {
+                for piece in geometry.touched(range) {
+                    pieces.clear(piece);
+                }
+            }
+        }
+        Ok(pieces)
     }
 }
 
@@ -119,18 +149,22 @@ impl Now<'_> {
     fn touched_since(&self, state: &Resume) -> Bitfield {
         let mut pieces = Bitfield::none(self.geometry.pieces());
         for (file, (now, then)) in self.stamps.iter().zip(&state.stamps).enumerate() {
-            let touched = match (now, then) {
-                _ if state.clean => now != then,
-                (Some(now), Some(then)) => now.mtime < then.mtime,
-                _ => false,
-            };
-            if touched {
+            if is_touched(state, then.as_ref(), now.as_ref()) {
                 for piece in self.geometry.touched(self.map.range(file)) {
                     pieces.set(piece);
                 }
             }
         }
         pieces
+    }
+}
+
+/// Whether somebody else wrote to a file, or replaced it, since `state` was saved.
+fn is_touched(state: &Resume, then: Option<&Stamp>, now: Option<&Stamp>) -> bool {
+    match (now, then) {
+        _ if state.clean => now != then,
+        (Some(now), Some(then)) => now.mtime < then.mtime,
+        _ => false,
     }
 }
 

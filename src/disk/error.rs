@@ -23,6 +23,8 @@ pub enum Act {
     Sync,
     /// Renaming.
     Rename,
+    /// Removing what is ours.
+    Remove,
     /// Taking the lock.
     Lock,
 }
@@ -39,6 +41,7 @@ impl Act {
             Self::Write => "write",
             Self::Sync => "sync",
             Self::Rename => "rename",
+            Self::Remove => "remove",
             Self::Lock => "lock",
         }
     }

@@ -147,8 +147,12 @@ impl Storage {
         if self.is_published() {
             return Ok(());
         }
-        self.make_empty_files()?;
+        self.make_empty_files(|_| true)?;
         self.sync()?;
+        self.go_public()
+    }
+
+    pub(super) fn go_public(&self) -> Result<(), StorageError> {
         self.rename(&self.layout.part_name(), &self.layout.name, false)
     }
 
@@ -163,13 +167,16 @@ impl Storage {
         self.rename(&self.layout.name, &self.layout.part_name(), true)
     }
 
-    fn make_empty_files(&self) -> Result<(), StorageError> {
+    pub(super) fn make_empty_files(
+        &self,
+        wanted: impl Fn(usize) -> bool,
+    ) -> Result<(), StorageError> {
         if !self.layout.single {
             let top = self.place().top.clone();
             self.tree.folder(Path::new(&top), true)?;
         }
         for (n, file) in self.layout.files.iter().enumerate() {
-            if file.len == 0 && !file.pad {
+            if file.len == 0 && !file.pad && wanted(n) {
                 self.handle(n, true)?;
                 self.mark_new(n);
             }

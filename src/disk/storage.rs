@@ -43,8 +43,8 @@ pub struct Storage {
     /// Whether it was opened for seeding, and is never renamed or written to.
     pub(super) seed_only: bool,
     /// For each file [`UNSYNCED`] and [`UNSTAMPED`].
-    marks: Vec<AtomicU8>,
-    stamps: Mutex<Vec<Option<Stamp>>>,
+    pub(super) marks: Vec<AtomicU8>,
+    pub(super) stamps: Mutex<Vec<Option<Stamp>>>,
 }
 
 /// Under which name a payload lies at the moment.

@@ -36,6 +36,18 @@ pub struct Stamp {
     pub mtime: i64,
 }
 
+/// How a file came to be where it is, where that decides what may become of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// It is a part of an unfinished payload, and ours.
+    #[default]
+    Ours,
+    /// It is not wanted and was not there: if it is now, it holds ends of pieces that others need.
+    Stray,
+    /// It has lain under the finished payload's name.
+    Published,
+}
+
 /// The state of a payload as of its last saving.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resume {
@@ -47,8 +59,12 @@ pub struct Resume {
     pub verified: Bitfield,
     /// Those of them that had been synced to disk, and outlive a loss of power.
     pub synced: Bitfield,
+    /// Pieces that were verified, written and synced, but of which only the bytes in wanted files were kept. None of them is in `verified`.
+    pub partly: Bitfield,
     /// For each file how it looked; `None` for one that was not there.
     pub stamps: Vec<Option<Stamp>>,
+    /// For each file where it comes from; empty if all are [`Origin::Ours`].
+    pub origins: Vec<Origin>,
     /// Whether nothing was written after the stamps were taken: the run ended in order, or the payload was finished. A run that goes on
     /// must save an unclean state before its first write, or after a kill its own writes look like somebody else's.
     pub clean: bool,
@@ -66,10 +82,17 @@ pub struct Resume {
 pub use super::sealed::SealError as ResumeError;
 
 impl Resume {
+    /// Whether it can be of a payload that is cut like this and has so many files.
+    #[must_use]
+    pub fn fits(&self, geometry: &Geometry, files: usize) -> bool {
+        self.geometry == *geometry && self.stamps.len() == files
+    }
+
     /// The state as bytes of a file.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let geometry = &self.geometry;
+        let origins: Vec<u8> = self.origins.iter().map(|&origin| origin as u8).collect();
         SEAL.close(&Value::dict([
             (&b"boot"[..], self.boot_id.as_str().into()),
             (b"clean", Value::Int(self.clean.into())),
@@ -77,6 +100,8 @@ impl Resume {
             (b"files", pack(&self.stamps).into()),
             (b"info_hash", (&self.info_hash.0[..]).into()),
             (b"length", count(geometry.total())),
+            (b"origins", origins.into()),
+            (b"partly", self.partly.as_bytes().into()),
             (b"piece length", geometry.piece_length().into()),
             (b"published", Value::Int(self.published.into())),
             (b"synced", self.synced.as_bytes().into()),
@@ -104,13 +129,23 @@ impl Resume {
             let set = Bitfield::from_wire(entries.bytes(key)?, geometry.pieces());
             set.ok_or(ResumeError::Entry(key))
         };
+        let stamps = unpack(entries.bytes("files")?).ok_or(ResumeError::Entry("files"))?;
+        let origins = entries.bytes_if_there("origins")?;
+        let origins: Option<Vec<_>> = origins.iter().map(|&byte| origin(byte)).collect();
+        let origins = origins.filter(|list| list.is_empty() || list.len() == stamps.len());
+        let partly = match entries.bytes_if_there("partly")? {
+            [] => Bitfield::none(geometry.pieces()),
+            _ => pieces("partly")?,
+        };
         let resume = Self {
             info_hash: InfoHash::from_slice(entries.bytes("info_hash")?)
                 .ok_or(ResumeError::Entry("info_hash"))?,
             geometry,
             verified: pieces("verified")?,
             synced: pieces("synced")?,
-            stamps: unpack(entries.bytes("files")?).ok_or(ResumeError::Entry("files"))?,
+            partly,
+            stamps,
+            origins: origins.ok_or(ResumeError::Entry("origins"))?,
             clean: entries.flag("clean")?,
             boot_id: String::from_utf8_lossy(entries.bytes("boot")?).into_owned(),
             published: entries.flag("published")?,
@@ -138,6 +173,14 @@ impl<'d> Entries<'d> {
         value.ok_or(ResumeError::Entry(key))
     }
 
+    /// Nothing for an entry that earlier versions did not write.
+    fn bytes_if_there(&self, key: &'static str) -> Result<&'d [u8], ResumeError> {
+        if self.0.get(key.as_bytes()).is_none() {
+            return Ok(&[]);
+        }
+        self.bytes(key)
+    }
+
     fn flag(&self, key: &'static str) -> Result<bool, ResumeError> {
         match self.uint(key)? {
             0 => Ok(false),
@@ -150,6 +193,11 @@ impl<'d> Entries<'d> {
 /// Nobody moves more than 2^63 bytes.
 fn count(n: u64) -> Value<'static> {
     Value::Int(i64::try_from(n).unwrap_or(i64::MAX))
+}
+
+fn origin(byte: u8) -> Option<Origin> {
+    let known = [Origin::Ours, Origin::Stray, Origin::Published];
+    known.get(usize::from(byte)).copied()
 }
 
 fn pack(stamps: &[Option<Stamp>]) -> Vec<u8> {
@@ -204,7 +252,13 @@ mod tests {
             geometry,
             verified,
             synced,
+            partly: {
+                let mut partly = Bitfield::none(10);
+                partly.set(PieceIndex(5));
+                partly
+            },
             stamps: vec![None, Some(Stamp { len: 55, mtime: -1 })],
+            origins: vec![Origin::Stray, Origin::Published],
             clean: true,
             boot_id: "a-boot".to_owned(),
             published: false,

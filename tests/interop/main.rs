@@ -18,6 +18,7 @@ mod mixed;
 mod page;
 mod pairs;
 mod private;
+mod select;
 mod trackers;
 
 use support::hosts::Network;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::app::failure::{Exit, Failure};
 use crate::base::bitfield::Bitfield;
+use crate::base::geometry::PieceIndex;
 use crate::base::id::InfoHash;
 use crate::core::swarm::event::Stats;
 use crate::disk::hash::Watch;
@@ -14,6 +15,7 @@ use crate::proto::metainfo::Metainfo;
 use super::announcer::Announcer;
 use super::payload::{Care, Payload, Purpose};
 use super::progress::Snapshot;
+use super::selection::Selection;
 use super::torrent::Torrent;
 
 /// What a torrent is doing.
@@ -36,6 +38,8 @@ pub struct Job {
     pub metainfo: Arc<Metainfo>,
     /// Where it lies or shall lie.
     pub purpose: Purpose,
+    /// The files that are wanted; `None` for all.
+    pub selection: Option<Arc<Selection>>,
     /// Its name for people.
     pub name: String,
     /// How much of it is hashed at the start.
@@ -69,6 +73,7 @@ impl Job {
             name: metainfo.shown_name(),
             metainfo: Arc::new(metainfo),
             purpose,
+            selection: None,
             care,
             phase: Phase::Checking,
             watch: Arc::default(),
@@ -94,6 +99,13 @@ impl Job {
         matches!(self.phase, Phase::Ended(_))
     }
 
+    /// Bytes of payload that are wanted here.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        let chosen = self.selection.as_ref().map(|chosen| chosen.fetched);
+        chosen.unwrap_or(self.metainfo.geometry.total())
+    }
+
     /// Totals and rates; zeros before the swarm is joined.
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -107,10 +119,12 @@ impl Job {
     #[must_use]
     pub fn snapshot(&self) -> Option<Snapshot<'_>> {
         let stats = self.stats();
-        let total = self.metainfo.geometry.total();
+        let total = self.total();
         let (phase, done) = match self.phase {
             Phase::Checking => ("checking", self.watch.done()),
-            Phase::Downloading | Phase::Publishing => ("downloading", total - stats.left),
+            Phase::Downloading | Phase::Publishing => {
+                ("downloading", total.saturating_sub(stats.left))
+            }
             Phase::Seeding(_) => ("seeding", total),
             Phase::Ended(_) => return None,
         };
@@ -130,13 +144,28 @@ impl Job {
         matches!(self.phase, Phase::Downloading) && self.stats().peers == 0
     }
 
-    /// Bytes of payload in `pieces`.
+    /// Bytes of payload in those of `pieces` that are wanted here.
     #[must_use]
     pub fn bytes_in(&self, pieces: &Bitfield) -> u64 {
         pieces
             .iter()
+            .filter(|&piece| self.wants(piece))
             .map(|piece| u64::from(self.metainfo.geometry.piece_len(piece)))
             .sum()
+    }
+
+    /// Whether `piece` holds anything that is wanted.
+    #[must_use]
+    pub fn wants(&self, piece: PieceIndex) -> bool {
+        let chosen = self.selection.as_ref();
+        chosen.is_none_or(|chosen| chosen.pieces.has(piece))
+    }
+
+    /// The pieces that are verified, wanted or not.
+    #[must_use]
+    pub fn verified(&self) -> Option<Bitfield> {
+        let running = self.torrent.as_ref().map(|torrent| torrent.verified());
+        running.or_else(|| Some(self.payload.as_ref()?.verified()))
     }
 
     /// Where the payload lies.

@@ -13,6 +13,7 @@ pub mod outbox;
 pub mod payload;
 pub mod progress;
 pub mod run;
+pub mod selection;
 pub mod session;
 pub mod share;
 mod stages;
@@ -21,6 +22,7 @@ pub mod torrent;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::app::failure::{Exit, Failure};
 use crate::app::{config, output, signals};
@@ -33,6 +35,7 @@ use job::Job;
 use options::{Command, Mode, Options};
 use payload::{Care, Purpose};
 use run::{Occurrence, Plan, Run};
+use selection::Selection;
 use session::{Session, SessionOptions};
 
 /// Where a peer listens if nobody says otherwise (R74).
@@ -67,11 +70,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
         } else {
             Care::Doubtful
         };
-        torrents.push(Job::new(
-            loaded.metainfo,
-            purpose(&options, loaded.folder),
-            care,
-        ));
+        let selection = Selection::choose(&loaded.metainfo, &options.select)?;
+        torrents.push(Job {
+            selection: selection.map(Arc::new),
+            ..Job::new(loaded.metainfo, purpose(&options, loaded.folder), care)
+        });
     }
     refuse_twins(&torrents)?;
     start(options, &config, torrents)?.run()

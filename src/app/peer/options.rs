@@ -12,6 +12,8 @@ use crate::app::args::{bad_value, duration, parsed, size, text};
 use crate::app::failure::Failure;
 use crate::net::tcp::Bind;
 
+use super::selection::Pattern;
+
 /// What `hivebt-peer --help` prints.
 pub const HELP: &str = "\
 Downloads and seeds torrents.
@@ -44,6 +46,8 @@ When to stop:
       --timeout TIME       give up (exit 5) if a download is not finished in this time
       --stall-timeout TIME give up (exit 5) if a download gets no data for this time
 How:
+      --select GLOB        fetch these files alone (repeatable); the pattern is matched below the torrent's top folder, as
+                           hivebt-create includes files: `*.csv` by name anywhere, `set/a*` from the top on, `set/` a whole folder
       --sequential         fetch pieces in order
       --recheck            hash what is there even if its state is known
       --on-complete CMD    run this when a download is complete (split at spaces, no shell; HIVEBT_PATH, HIVEBT_INFO_HASH
@@ -124,6 +128,8 @@ pub struct Options {
     pub timeout: Option<Duration>,
     /// `--stall-timeout`
     pub stall_timeout: Option<Duration>,
+    /// `--select`
+    pub select: Vec<Pattern>,
     /// `--sequential`
     pub sequential: bool,
     /// `--recheck`
@@ -169,6 +175,7 @@ impl Options {
             seed_ratio: None,
             timeout: None,
             stall_timeout: None,
+            select: Vec::new(),
             sequential: false,
             recheck: false,
             on_complete: None,
@@ -228,6 +235,12 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Failur
     if options.data.is_some() && (options.mode != Mode::Seed || options.sources.len() != 1) {
         return Err(Failure::usage("`--data` goes with `seed` and one torrent"));
     }
+    let downloads = matches!(options.mode, Mode::Get | Mode::Bare);
+    if !options.select.is_empty() && !downloads {
+        return Err(Failure::usage(
+            "`--select` goes with downloads: `get` or a torrent alone",
+        ));
+    }
     Ok(Command::Run(Box::new(options)))
 }
 
@@ -260,6 +273,7 @@ fn option(options: &mut Options, args: &mut lexopt::Parser, name: &str) -> Resul
         "--seed-ratio" => options.seed_ratio = Some(ratio(name, args.value()?)?),
         "--timeout" => options.timeout = Some(duration(name, args.value()?)?),
         "--stall-timeout" => options.stall_timeout = Some(duration(name, args.value()?)?),
+        "--select" => options.select.push(Pattern::parse(name, args.value()?)?),
         "--sequential" => options.sequential = true,
         "--recheck" => options.recheck = true,
         "--on-complete" => options.on_complete = Some(command(name, args.value()?)?),
@@ -363,6 +377,9 @@ mod tests {
             ("get x --frobnicate", "unknown option `--frobnicate`"),
             ("get x --quiet=1", "unexpected argument"),
             ("get", "missing: a torrent"),
+            ("seed x --select a", "`--select` goes with downloads"),
+            ("share x --select a", "`--select` goes with downloads"),
+            ("get x --select [a", "`--select` does not take `[a`"),
             (
                 "seed a b --data d",
                 "`--data` goes with `seed` and one torrent",

@@ -1,11 +1,12 @@
 //! A torrent's payload on disk, from the lock that keeps other runs away to the state that the next run finds.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::app::failure::{Exit, Failure};
 use crate::base::bitfield::Bitfield;
 use crate::core::swarm::event::Stats;
+use crate::disk::chosen::Fate;
 use crate::disk::error::{OpenError, StorageError};
 use crate::disk::hash::{self, Watch};
 use crate::disk::layout::{Layout, LayoutFile};
@@ -14,7 +15,10 @@ use crate::disk::place::Found;
 use crate::disk::state::{self, Loaded};
 use crate::disk::storage::Storage;
 use crate::proto::metainfo::Metainfo;
-use crate::proto::resume::Resume;
+use crate::proto::resume::{Origin, Resume, Stamp};
+
+use super::selection::Selection;
+use super::torrent::Holdings;
 
 /// What a payload is opened for.
 #[derive(Clone, Debug)]
@@ -46,9 +50,21 @@ pub struct Payload {
     folder: PathBuf,
     found: Found,
     resume: Option<Resume>,
-    /// Pieces that outlive a loss of power.
-    synced: Mutex<Bitfield>,
+    selection: Option<Arc<Selection>>,
+    origins: Vec<Origin>,
+    pieces: Mutex<Pieces>,
     _lock: Option<Lock>,
+}
+
+/// What is known of the pieces, apart from what the swarm fetches.
+#[derive(Clone)]
+struct Pieces {
+    /// As of the last examination or publication.
+    verified: Bitfield,
+    /// Those of them that outlive a loss of power.
+    synced: Bitfield,
+    /// Those of which only the bytes in wanted files are here.
+    partly: Bitfield,
 }
 
 impl Payload {
@@ -60,6 +76,7 @@ impl Payload {
     pub fn open(
         metainfo: Arc<Metainfo>,
         purpose: &Purpose,
+        selection: Option<Arc<Selection>>,
     ) -> Result<(Self, Option<String>), Failure> {
         let layout = layout(&metainfo);
         let (storage, found, lock) = match purpose {
@@ -86,7 +103,20 @@ impl Payload {
                 Some(damaged(&path, &why.to_string(), kept.as_deref())),
             ),
         };
-        let synced = Mutex::new(Bitfield::none(metainfo.geometry.pieces()));
+        let none = Bitfield::none(metainfo.geometry.pieces());
+        let pieces = Pieces {
+            verified: none.clone(),
+            synced: none.clone(),
+            partly: none,
+        };
+        let origins = match purpose {
+            Purpose::Download(_) => {
+                let known = resume.as_ref().map(|resume| &resume.origins[..]);
+                let chosen = selection.as_ref().map(|chosen| &chosen.files[..]);
+                origins(&storage, found, known, chosen).map_err(|error| storage_failure(&error))?
+            }
+            Purpose::Seed(_) => Vec::new(),
+        };
         Ok((
             Self {
                 metainfo,
@@ -94,20 +124,23 @@ impl Payload {
                 folder,
                 found,
                 resume,
-                synced,
+                selection,
+                origins,
+                pieces: Mutex::new(pieces),
                 _lock: lock,
             },
             word,
         ))
     }
 
-    /// Finds out which pieces are good.
+    /// Finds out which pieces are good, see [`Payload::verified`].
     ///
     /// # Errors
     /// [`Exit::Storage`] if files cannot be examined. A piece that cannot be read is not good, and no error.
-    pub fn examine(&self, care: Care, watch: &Watch) -> Result<Bitfield, Failure> {
+    pub fn examine(&self, care: Care, watch: &Watch) -> Result<(), Failure> {
         if care == Care::Nothing {
-            return Ok(Bitfield::all(self.metainfo.geometry.pieces()));
+            self.pieces().verified = Bitfield::all(self.metainfo.geometry.pieces());
+            return Ok(());
         }
         let (info_hash, geometry) = (&self.metainfo.info_hash, self.metainfo.geometry);
         let resume = self.resume.as_ref().filter(|_| care == Care::Doubtful);
@@ -116,16 +149,7 @@ impl Payload {
             .assess(info_hash, &geometry, resume)
             .map_err(|error| storage_failure(&error))?;
         let (mut have, doubtful) = (assessment.trusted, assessment.doubtful);
-        if let Some(resume) = resume {
-            let mut synced = self.synced();
-            resume
-                .synced
-                .iter()
-                .filter(|&piece| have.has(piece))
-                .for_each(|piece| {
-                    synced.set(piece);
-                });
-        }
+        let trusted = have.clone();
         let open = || |offset: u64, out: &mut [u8]| self.storage.read_at(offset, out);
         hash::run(
             geometry,
@@ -139,7 +163,106 @@ impl Payload {
                 }
             },
         );
-        Ok(have)
+        let mut pieces = self.pieces();
+        pieces.verified = have;
+        if let Some(resume) = resume {
+            pieces.synced = both(&resume.synced, &trusted);
+            if let Some(chosen) = &self.selection {
+                let storage = &self.storage;
+                let partly = storage
+                    .assess_partly(&geometry, resume, &chosen.files)
+                    .map_err(|error| storage_failure(&error))?;
+                add(&mut pieces.verified, &partly);
+                pieces.partly = partly;
+            }
+        }
+        Ok(())
+    }
+
+    /// The pieces that are good, as of the last examination or publication: also those of which only the bytes that are wanted are here.
+    #[must_use]
+    pub fn verified(&self) -> Bitfield {
+        self.pieces().verified.clone()
+    }
+
+    /// Whether every piece that is wanted is here.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        let verified = &self.pieces().verified;
+        match &self.selection {
+            Some(chosen) => !verified.lacks_any_of(&chosen.pieces),
+            None => verified.is_full(),
+        }
+    }
+
+    /// Whether a wanted file without bytes, which no piece vouches for, is not there.
+    ///
+    /// # Errors
+    /// [`Exit::Storage`] if files cannot be examined.
+    pub fn lacks_empty_file(&self) -> Result<bool, Failure> {
+        let stamps = self.stamps()?;
+        let mut files = self.metainfo.files.iter().zip(stamps).enumerate();
+        Ok(files.any(|(n, (file, stamp))| {
+            file.length == 0 && !file.pad && stamp.is_none() && self.wants(n)
+        }))
+    }
+
+    /// What the swarm begins with.
+    #[must_use]
+    pub fn holdings(&self) -> Holdings {
+        let pieces = self.pieces().clone();
+        let Some(chosen) = &self.selection else {
+            return Holdings {
+                have: pieces.verified,
+                wanted: None,
+                withheld: Bitfield::none(self.metainfo.geometry.pieces()),
+                withheld_here: pieces.partly,
+            };
+        };
+        let mut withheld = self.touched(|file| self.fate(file, |_| false) == Fate::Removed);
+        add(&mut withheld, &pieces.partly);
+        let withheld_here = both(&pieces.verified, &withheld);
+        let (mut have, mut wanted) = (pieces.verified, chosen.pieces.clone());
+        withheld_here.iter().for_each(|piece| {
+            have.clear(piece);
+            wanted.clear(piece);
+        });
+        Holdings {
+            have,
+            wanted: Some(wanted),
+            withheld,
+            withheld_here,
+        }
+    }
+
+    fn wants(&self, file: usize) -> bool {
+        let chosen = self.selection.as_ref();
+        chosen.is_none_or(|chosen| chosen.files.get(file) == Some(&true))
+    }
+
+    /// What becomes of `file` when the payload is published, given whether it is complete.
+    fn fate(&self, file: usize, is_complete: impl Fn(usize) -> bool) -> Fate {
+        let origin = self.origins.get(file).copied().unwrap_or_default();
+        match origin {
+            _ if self.wants(file) => Fate::Wanted,
+            Origin::Published => Fate::Kept,
+            Origin::Ours if is_complete(file) => Fate::Kept,
+            Origin::Ours | Origin::Stray => Fate::Removed,
+        }
+    }
+
+    /// The pieces with bytes in files for which `is_one` holds, padding apart.
+    fn touched(&self, is_one: impl Fn(usize) -> bool) -> Bitfield {
+        let (geometry, map) = (self.metainfo.geometry, self.storage.map());
+        let mut pieces = Bitfield::none(geometry.pieces());
+        for (n, file) in self.metainfo.files.iter().enumerate() {
+            if !file.pad && is_one(n) {
+                for piece in geometry.touched(map.range(n)) {
+                    pieces.set(piece);
+                }
+            }
+        }
+        pieces
     }
 
     /// What was there when it was opened.
@@ -165,40 +288,77 @@ impl Payload {
             .map_err(|error| storage_failure(&error))
     }
 
-    /// Gives a complete payload its own name, after everything has reached the disk.
+    /// Gives a payload of which everything that is wanted is `verified` its own name, after it has reached the disk. Of files that are not
+    /// wanted, those stay that are complete or have been published before.
     ///
     /// # Errors
     /// [`Exit::Storage`] if the system refuses, or something else has taken the name meanwhile.
-    pub fn publish(&self) -> Result<(), Failure> {
-        self.storage
-            .sync()
-            .and_then(|()| self.storage.publish())
-            .map_err(|error| storage_failure(&error))?;
-        *self.synced() = Bitfield::all(self.metainfo.geometry.pieces());
+    pub fn publish(&self, verified: Bitfield) -> Result<(), Failure> {
+        let published = match &self.selection {
+            None => self.storage.sync().and_then(|()| self.storage.publish()),
+            Some(_) => self.storage.publish_chosen(&self.fates(&verified)),
+        };
+        published.map_err(|error| storage_failure(&error))?;
+        let mut partly = self.pieces().partly.clone();
+        if self.selection.is_some() {
+            let stamps = self.stamps()?;
+            let cut = self.touched(|file| stamps.get(file).is_some_and(Option::is_none));
+            add(&mut partly, &both(&cut, &verified));
+        }
+        let mut synced = verified.clone();
+        partly.iter().for_each(|piece| {
+            synced.clear(piece);
+        });
+        *self.pieces() = Pieces {
+            verified,
+            synced,
+            partly,
+        };
         Ok(())
+    }
+
+    fn fates(&self, verified: &Bitfield) -> Vec<Fate> {
+        let (geometry, map) = (self.metainfo.geometry, self.storage.map());
+        let partly = self.pieces().partly.clone();
+        let good = |piece| verified.has(piece) && !partly.has(piece);
+        let is_complete = |file| geometry.touched(map.range(file)).all(good);
+        let files = 0..self.metainfo.files.len();
+        files.map(|file| self.fate(file, is_complete)).collect()
+    }
+
+    fn stamps(&self) -> Result<Vec<Option<Stamp>>, Failure> {
+        self.storage
+            .stamps()
+            .map_err(|error| storage_failure(&error))
     }
 
     /// Remembers for the next run what is good. `clean` says that nothing is being written.
     ///
     /// # Errors
     /// [`Exit::Storage`] if the system refuses, but for a place that is read-only: there is nothing to remember that could change.
-    pub fn remember(&self, have: &Bitfield, stats: &Stats, clean: bool) -> Result<(), Failure> {
+    pub fn remember(&self, verified: Bitfield, stats: &Stats, clean: bool) -> Result<(), Failure> {
         let earlier = self
             .resume
             .as_ref()
             .map_or((0, 0), |resume| (resume.uploaded, resume.downloaded));
+        let Pieces { synced, partly, .. } = self.pieces().clone();
+        let mut verified = verified;
+        partly.iter().for_each(|piece| {
+            verified.clear(piece);
+        });
+        let published = self.storage.is_published();
+        let origins = if published { &[] } else { &self.origins[..] };
         let state = Resume {
             info_hash: self.metainfo.info_hash,
             geometry: self.metainfo.geometry,
-            verified: have.clone(),
-            synced: self.synced().clone(),
-            stamps: self
-                .storage
-                .stamps()
-                .map_err(|error| storage_failure(&error))?,
+            verified,
+            synced,
+            partly,
+            stamps: self.stamps()?,
+            origins: origins.to_vec(),
             clean,
             boot_id: state::boot_id(),
-            published: self.storage.is_published(),
+            published,
             uploaded: earlier.0 + stats.uploaded,
             downloaded: earlier.1 + stats.downloaded,
         };
@@ -208,9 +368,48 @@ impl Payload {
         }
     }
 
-    fn synced(&self) -> std::sync::MutexGuard<'_, Bitfield> {
-        self.synced.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pieces(&self) -> MutexGuard<'_, Pieces> {
+        self.pieces.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Where each file of a payload comes from; empty if all are [`Origin::Ours`].
+fn origins(
+    storage: &Storage,
+    found: Found,
+    known: Option<&[Origin]>,
+    chosen: Option<&[bool]>,
+) -> Result<Vec<Origin>, StorageError> {
+    let wanted = |file: usize| chosen.is_none_or(|chosen| chosen.get(file) == Some(&true));
+    let stamps = storage.stamps()?;
+    let files = stamps.iter().enumerate();
+    let origins = files.map(|(file, stamp)| match stamp {
+        None if wanted(file) => Origin::Ours,
+        None => Origin::Stray,
+        Some(_) if found == Found::Existing => Origin::Published,
+        Some(_) => match known.and_then(|known| known.get(file)) {
+            Some(Origin::Stray) if wanted(file) => Origin::Ours,
+            known => known.copied().unwrap_or_default(),
+        },
+    });
+    let origins: Vec<_> = origins.collect();
+    let all_ours = origins.iter().all(|&origin| origin == Origin::Ours);
+    Ok(if all_ours { Vec::new() } else { origins })
+}
+
+/// The pieces in both sets.
+fn both(a: &Bitfield, b: &Bitfield) -> Bitfield {
+    let mut both = Bitfield::none(a.len());
+    a.iter().filter(|&piece| b.has(piece)).for_each(|piece| {
+        both.set(piece);
+    });
+    both
+}
+
+fn add(to: &mut Bitfield, pieces: &Bitfield) {
+    pieces.iter().for_each(|piece| {
+        to.set(piece);
+    });
 }
 
 /// The failure that a storage error ends a run with; tells what helps where the disk is full.

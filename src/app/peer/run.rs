@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use crate::app::failure::{Exit, Failure};
 use crate::app::signals::Signal;
-use crate::base::bitfield::Bitfield;
 use crate::core::swarm::event::Config;
 
 use super::announcer::{Announcer, Farewell, Identity, Word};
@@ -42,7 +41,6 @@ pub enum Occurrence {
 /// What there was of a payload.
 pub struct Examined {
     pub(super) payload: Payload,
-    pub(super) have: Bitfield,
     pub(super) word: Option<String>,
 }
 
@@ -195,7 +193,7 @@ impl Run {
         let Phase::Seeding(since) = job.phase else {
             return false;
         };
-        let sent = job.stats().uploaded as f64 / job.metainfo.geometry.total().max(1) as f64;
+        let sent = job.stats().uploaded as f64 / job.total().max(1) as f64;
         options.seed_for.is_some_and(|time| since.elapsed() >= time)
             || options.seed_ratio.is_some_and(|ratio| sent >= ratio)
     }

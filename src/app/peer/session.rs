@@ -9,7 +9,6 @@ use std::thread;
 use std::time::Duration;
 
 use crate::app::failure::{Exit, Failure};
-use crate::base::bitfield::Bitfield;
 use crate::base::id::{InfoHash, PeerId};
 use crate::core::swarm::event::Config;
 use crate::disk::hasher::{self, Hasher};
@@ -22,7 +21,7 @@ use super::clock::Clock;
 use super::connection;
 use super::limits::{Limit, Limits};
 use super::threads;
-use super::torrent::{Happening, Setting, Torrent};
+use super::torrent::{Happening, Holdings, Setting, Torrent};
 
 /// Connections that may be shaking hands at once, in all and from one address. A stranger who dials and says nothing holds a
 /// place for ten seconds.
@@ -113,7 +112,7 @@ impl Session {
         self: &Arc<Self>,
         metainfo: Arc<Metainfo>,
         storage: Arc<Storage>,
-        have: Bitfield,
+        holdings: Holdings,
         config: Config,
         on_happening: impl Fn(Happening) + Send + Sync + 'static,
     ) -> Arc<Torrent> {
@@ -127,7 +126,7 @@ impl Session {
             pool: self.pool.clone(),
             hasher: self.hasher.clone(),
         };
-        let torrent = Torrent::start(metainfo, storage, have, config, setting);
+        let torrent = Torrent::start(metainfo, storage, holdings, config, setting);
         self.torrents().insert(torrent.info_hash(), torrent.clone());
         torrent
     }

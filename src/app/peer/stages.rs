@@ -19,6 +19,7 @@ use super::hook;
 use super::job::{Job, Phase};
 use super::payload::{Care, Payload, Purpose};
 use super::run::{Examined, Occurrence, Run};
+use super::selection::Selection;
 use super::threads;
 
 impl Run {
@@ -28,10 +29,11 @@ impl Run {
         let job = &self.jobs[index];
         let (metainfo, purpose, watch) =
             (job.metainfo.clone(), job.purpose.clone(), job.watch.clone());
+        let selection = job.selection.clone();
         let (care, turn, sender) = (job.care, self.turn.clone(), self.sender.clone());
         let body = move || {
             let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
-            let examined = examine(metainfo, &purpose, care, &watch);
+            let examined = examine(metainfo, &purpose, selection, care, &watch);
             let _ = sender.send(Occurrence::Examined(index, Box::new(examined)));
         };
         self.aside(index, "examine", body);
@@ -48,7 +50,10 @@ impl Run {
     fn tell_started(&mut self, index: usize) {
         let job = &self.jobs[index];
         let (total, port) = (job.metainfo.geometry.total(), self.plan.identity.port);
-        let started = json!({"name": job.name, "total_length": total, "port": port});
+        let mut started = json!({"name": job.name, "total_length": total, "port": port});
+        if let Some(chosen) = &job.selection {
+            started["selected"] = chosen.bytes.into();
+        }
         let (total, pieces) = (human::bytes(total), job.metainfo.geometry.pieces());
         let line = format!(
             "{}: {total} in {pieces} pieces, listening on port {port}",
@@ -61,28 +66,29 @@ impl Run {
 
     /// With what is there known, goes on to whatever comes next.
     pub(super) fn join(&mut self, index: usize, examined: Examined) -> Result<(), Failure> {
-        let Examined {
-            payload,
-            have,
-            word,
-        } = examined;
+        let Examined { payload, word } = examined;
         word.iter().for_each(|word| self.teller.note(word));
+        let have = payload.verified();
         self.tell_checked(index, &have);
-        let seed_only = matches!(self.jobs[index].purpose, Purpose::Seed(_));
-        if seed_only && !have.is_full() {
+        let whole = payload.is_whole();
+        if matches!(self.jobs[index].purpose, Purpose::Seed(_)) && !whole {
             return Err(incomplete(&self.jobs[index], &have));
         }
-        let (whole, published) = (have.is_full(), payload.found() == Found::Existing);
+        let mut published = payload.found() == Found::Existing;
         if published && !whole && !payload.is_ours(&have) {
             return Err(foreign(&payload));
         }
         // Before anything is changed: a state that claims a clean end would make our own writes look like somebody else's.
-        payload.remember(&have, &self.jobs[index].stats(), false)?;
+        payload.remember(have, &self.jobs[index].stats(), false)?;
+        if published && whole && payload.lacks_empty_file()? {
+            payload.demote()?;
+            published = false;
+        }
         if published && !whole {
             payload.demote()?;
             let (name, part) = (&self.jobs[index].name, payload.storage.path());
             self.teller.note(&format!(
-                "{name}: incomplete or damaged; lies at `{}` until it is repaired",
+                "{name}: incomplete or damaged; lies at `{}` until it is whole",
                 part.display()
             ));
         }
@@ -90,7 +96,7 @@ impl Run {
         let payload = Arc::new(payload);
         self.jobs[index].payload = Some(payload);
         if !whole || self.plan.options.seeds_afterwards() {
-            self.enter(index, have);
+            self.enter(index);
         }
         match (whole, published) {
             (true, true) => self.finish(index),
@@ -108,7 +114,7 @@ impl Run {
     /// A full disk is no surprise if it can be seen coming; but files may shrink or go meanwhile, so this is no refusal.
     fn warn_of_space(&mut self, index: usize, payload: &Payload) {
         let job = &self.jobs[index];
-        let needed = job.metainfo.geometry.total() - job.kept;
+        let needed = job.total().saturating_sub(job.kept);
         let free = space::free(payload.storage.folder()).unwrap_or(u64::MAX);
         if needed > free {
             let (needed, free) = (human::bytes(needed), human::bytes(free));
@@ -123,11 +129,12 @@ impl Run {
     fn tell_checked(&mut self, index: usize, have: &Bitfield) {
         let job = &mut self.jobs[index];
         job.kept = job.bytes_in(have);
-        let (total, pieces) = (
-            job.metainfo.geometry.total(),
-            job.metainfo.geometry.pieces(),
-        );
-        let checked = json!({"pieces": pieces, "good": have.ones(), "kept": job.kept, "total": total, "hashed": job.watch.done()});
+        let wanted = job.metainfo.geometry.all().filter(|&p| job.wants(p));
+        let (pieces, good) = wanted.fold((0_u32, 0_u32), |(all, good), piece| {
+            (all + 1, good + u32::from(have.has(piece)))
+        });
+        let total = job.total();
+        let checked = json!({"pieces": pieces, "good": good, "kept": job.kept, "total": total, "hashed": job.watch.done()});
         self.teller
             .event("checked", job.metainfo.info_hash, checked);
         if job.kept > 0 && job.care != Care::Nothing {
@@ -143,7 +150,7 @@ impl Run {
     }
 
     /// Joins the swarm and tells the trackers.
-    pub(super) fn enter(&mut self, index: usize, have: Bitfield) {
+    pub(super) fn enter(&mut self, index: usize) {
         let job = &mut self.jobs[index];
         let Some(payload) = &job.payload else { return };
         let sender = self.sender.clone();
@@ -151,7 +158,7 @@ impl Run {
         let torrent = self.session.add(
             job.metainfo.clone(),
             payload.storage.clone(),
-            have,
+            payload.holdings(),
             self.plan.swarm.clone(),
             happened,
         );
@@ -173,7 +180,10 @@ impl Run {
         if let (Phase::Downloading, Some(announcer)) =
             (&self.jobs[index].phase, &self.jobs[index].announcer)
         {
-            announcer.completed();
+            // Of a torrent that is wanted in part nobody has completed a copy (BEP 21).
+            if self.jobs[index].selection.is_none() {
+                announcer.completed();
+            }
             self.publish(index);
         }
     }
@@ -181,12 +191,13 @@ impl Run {
     /// Syncs and renames on a thread of its own; the swarm goes on meanwhile.
     pub(super) fn publish(&mut self, index: usize) {
         let job = &mut self.jobs[index];
-        let Some(payload) = job.payload.clone() else {
+        let (Some(payload), Some(verified)) = (job.payload.clone(), job.verified()) else {
             return;
         };
         job.phase = Phase::Publishing;
         let sender = self.sender.clone();
-        let body = move || drop(sender.send(Occurrence::Published(index, payload.publish())));
+        let body =
+            move || drop(sender.send(Occurrence::Published(index, payload.publish(verified))));
         self.aside(index, "publish", body);
     }
 
@@ -197,15 +208,12 @@ impl Run {
             return Ok(());
         };
         let stats = job.stats();
-        payload.remember(&Bitfield::all(job.metainfo.geometry.pieces()), &stats, true)?;
+        payload.remember(payload.verified(), &stats, true)?;
         let path = job.path().display().to_string();
         self.teller.event("complete", job.metainfo.info_hash, json!({"path": path, "downloaded": stats.downloaded, "uploaded": stats.uploaded, "seconds": job.begun.elapsed().as_secs_f64()}));
         if matches!(job.purpose, Purpose::Download(_)) {
             self.teller.result(&path);
-            let (took, got) = (
-                job.begun.elapsed(),
-                job.metainfo.geometry.total() - job.kept,
-            );
+            let (took, got) = (job.begun.elapsed(), job.total().saturating_sub(job.kept));
             let line = if got == 0 {
                 format!("{}: complete", job.name)
             } else {
@@ -266,7 +274,7 @@ impl Run {
         let job = &self.jobs[index];
         match (&job.phase, &job.payload, &job.torrent) {
             (Phase::Downloading, Some(payload), Some(torrent)) => {
-                payload.remember(&torrent.have(), &torrent.stats(), clean)
+                payload.remember(torrent.verified(), &torrent.stats(), clean)
             }
             _ => Ok(()),
         }
@@ -324,16 +332,13 @@ impl Run {
 fn examine(
     metainfo: Arc<Metainfo>,
     purpose: &Purpose,
+    selection: Option<Arc<Selection>>,
     care: Care,
     watch: &Watch,
 ) -> Result<Examined, Failure> {
-    let (payload, word) = Payload::open(metainfo, purpose)?;
-    let have = payload.examine(care, watch)?;
-    Ok(Examined {
-        payload,
-        have,
-        word,
-    })
+    let (payload, word) = Payload::open(metainfo, purpose, selection)?;
+    payload.examine(care, watch)?;
+    Ok(Examined { payload, word })
 }
 
 fn foreign(payload: &Payload) -> Failure {

@@ -57,6 +57,19 @@ pub struct Setting {
     pub hasher: Arc<Hasher>,
 }
 
+/// Pieces, as a torrent begins.
+#[derive(Debug)]
+pub struct Holdings {
+    /// Verified, and others may have them.
+    pub have: Bitfield,
+    /// To be fetched unless they are here; `None` for all.
+    pub wanted: Option<Bitfield>,
+    /// Never shown to others: we may not keep them whole.
+    pub withheld: Bitfield,
+    /// Those of them that are verified.
+    pub withheld_here: Bitfield,
+}
+
 /// A torrent at work.
 pub struct Torrent {
     /// What is shared.
@@ -102,25 +115,26 @@ struct Deferred {
 }
 
 impl Torrent {
-    /// Starts the torrent's threads; `have` are the pieces known to be good. It dials nobody before it hears of somebody.
+    /// Starts the torrent's threads. It dials nobody before it hears of somebody.
     pub fn start(
         metainfo: Arc<Metainfo>,
         storage: Arc<Storage>,
-        have: Bitfield,
+        holdings: Holdings,
         config: Config,
         setting: Setting,
     ) -> Arc<Self> {
         let geometry = metainfo.geometry;
         let seed = fastrand::u64(..);
-        let swarm = Swarm::new(
+        let mut swarm = Swarm::new(
             config,
             setting.us,
             geometry,
-            have,
-            None,
+            holdings.have,
+            holdings.wanted.as_ref(),
             seed,
             setting.clock.now(),
         );
+        swarm.withhold(holdings.withheld, holdings.withheld_here);
         let state = State {
             swarm,
             assembly: Assembly::new(geometry, setting.pool.clone()),
@@ -177,8 +191,8 @@ impl Torrent {
 
     /// The pieces that are verified and written.
     #[must_use]
-    pub fn have(&self) -> Bitfield {
-        self.lock().swarm.have().clone()
+    pub fn verified(&self) -> Bitfield {
+        self.lock().swarm.verified_pieces()
     }
 
     /// Tells of peers that may be dialled.
