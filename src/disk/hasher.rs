@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::hash::{BuildHasher, Hasher as _, RandomState};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -27,18 +28,24 @@ const READ_BACK: usize = 256 << 10;
 /// What became of a piece.
 #[derive(Debug)]
 pub enum Verdict {
-    /// It has the right hash, and is written to its place.
-    Good,
-    /// It has the wrong hash. Its blocks are gone.
-    Bad,
+    /// It has the right hash, and is written to its place. With the sums of its blocks, if the job asked for them.
+    Good(Sums),
+    /// It has the wrong hash. Its blocks are gone; these are their sums.
+    Bad(Sums),
     /// It could not be written, or read back.
     Failed(StorageError),
 }
+
+/// A sum for each block of a piece, or none at all: equal blocks of a torrent have equal sums for as long as the process runs. The key is
+/// random and never leaves it, so that nobody outside can make two blocks of equal sum.
+pub type Sums = Vec<u64>;
 
 /// Whose pieces they are: one for each torrent.
 pub struct Target {
     storage: Arc<Storage>,
     geometry: Geometry,
+    /// The key of the sums.
+    key: RandomState,
     done: Box<Done>,
 }
 
@@ -54,6 +61,7 @@ impl Target {
         Arc::new(Self {
             storage,
             geometry,
+            key: RandomState::new(),
             done: Box::new(done),
         })
     }
@@ -74,6 +82,8 @@ pub struct Job {
     pub finished: Finished,
     /// The SHA-1 that it must have.
     pub digest: Digest,
+    /// Whether the sums of its blocks are wanted even if it is good: it has been bad before.
+    pub traced: bool,
 }
 
 /// The threads. One pool serves all torrents of a process.
@@ -232,14 +242,49 @@ fn wait<'a, T>(
 
 /// Whether a piece is good; if it is, it has been written. Its hash, unless it is known already, is found here.
 fn judge(job: &Job, known: Option<Digest>, scratch: &mut Vec<u8>) -> Verdict {
-    match known.map_or_else(|| hash(job, scratch), Ok) {
-        Ok(digest) if digest != job.digest => Verdict::Bad,
-        Ok(_) => match write(job) {
-            Ok(()) => Verdict::Good,
-            Err(error) => Verdict::Failed(error),
-        },
+    let judged = known
+        .map_or_else(|| hash(job, scratch), Ok)
+        .and_then(|digest| {
+            let good = digest == job.digest;
+            let traced = job.traced || !good;
+            let sums = if traced {
+                sums(job, scratch)?
+            } else {
+                Sums::new()
+            };
+            if good {
+                write(job)?;
+            }
+            Ok((good, sums))
+        });
+    match judged {
+        Ok((true, sums)) => Verdict::Good(sums),
+        Ok((false, sums)) => Verdict::Bad(sums),
         Err(error) => Verdict::Failed(error),
     }
+}
+
+/// The sums of a piece's blocks; those that were spilled are read back.
+fn sums(job: &Job, scratch: &mut Vec<u8>) -> Result<Sums, StorageError> {
+    let (geometry, piece) = (job.target.geometry, job.finished.piece);
+    let numbered = (0_u32..).zip(&job.finished.blocks);
+    numbered
+        .map(|(n, block)| {
+            let mut sum = job.target.key.build_hasher();
+            if let Some(bytes) = block {
+                sum.write(bytes);
+            } else {
+                let block = geometry.block(piece, n);
+                scratch.resize(READ_BACK, 0);
+                let bytes = &mut scratch[..block.len as usize];
+                job.target
+                    .storage
+                    .read_at(geometry.block_offset(block), bytes)?;
+                sum.write(bytes);
+            }
+            Ok(sum.finish())
+        })
+        .collect()
 }
 
 /// The hashes of the pieces that are in memory and as long as the first of these, side by side; `None` for the others.
