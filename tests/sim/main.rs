@@ -7,7 +7,6 @@
     unreachable_pub
 )]
 
-mod liars;
 mod world;
 
 use std::time::Duration;

@@ -12,9 +12,7 @@ use crate::base::geometry::{Block, Geometry, PieceIndex};
 use crate::base::id::{InfoHash, PeerId};
 use crate::base::time::Time;
 use crate::core::swarm::Swarm;
-use crate::core::swarm::event::{
-    Action, Close, Config, Event, PeerKey, Penalty, Source, Stats, Verdict,
-};
+use crate::core::swarm::event::{Action, Close, Config, Event, PeerKey, Source, Stats, Verdict};
 use crate::disk::assembly::{Assembly, Finished, Inserted};
 use crate::disk::error::StorageError;
 use crate::disk::hasher::{self, Hasher, Job, Target};
@@ -23,6 +21,7 @@ use crate::disk::storage::Storage;
 use crate::proto::metainfo::Metainfo;
 use crate::proto::peer::message::Message;
 
+use super::batches::Batches;
 use super::clock::Clock;
 use super::limits::Limits;
 use super::outbox::Outbox;
@@ -36,8 +35,6 @@ pub enum Happening {
     Storage(StorageError),
     /// We have ended the connection to a peer.
     Dropped(SocketAddr, Close),
-    /// A peer has sent bad data.
-    Blamed(SocketAddr, PieceIndex, Penalty),
 }
 
 /// See [`Setting::dial`].
@@ -57,6 +54,8 @@ pub struct Setting {
     pub dial: Box<Dial>,
     /// Where blocks of unfinished pieces live.
     pub pool: Pool,
+    /// Memory for large batches of blocks to send.
+    pub batches: Arc<Batches>,
     /// Who hashes and writes finished pieces.
     pub hasher: Arc<Hasher>,
 }
@@ -114,7 +113,7 @@ struct Link {
 #[derive(Default)]
 struct Deferred {
     dials: Vec<SocketAddr>,
-    news: Vec<Happening>,
+    dropped: Vec<(SocketAddr, Close)>,
     complete: bool,
 }
 
@@ -302,12 +301,10 @@ impl Torrent {
             return;
         };
         std::mem::forget(busy);
-        let traced = self.lock().swarm.wants_sums(finished.piece);
         self.setting.hasher.submit(Job {
             target: self.target.clone(),
             finished,
             digest,
-            traced,
         });
     }
 
@@ -344,13 +341,11 @@ impl Torrent {
 
     fn hashed(&self, piece: PieceIndex, verdict: hasher::Verdict) {
         let _busy = Busy { torrent: self };
-        let (good, sums) = match verdict {
-            hasher::Verdict::Good(sums) => (true, sums),
-            hasher::Verdict::Bad(sums) => (false, sums),
-            hasher::Verdict::Failed(error) => return self.fail(error),
-        };
-        let sums = &sums;
-        self.tell(Event::Verified { piece, good, sums });
+        match verdict {
+            hasher::Verdict::Good => self.tell(Event::Verified { piece, good: true }),
+            hasher::Verdict::Bad => self.tell(Event::Verified { piece, good: false }),
+            hasher::Verdict::Failed(error) => self.fail(error),
+        }
     }
 
     fn tell(&self, event: Event<'_>) {
@@ -373,10 +368,9 @@ impl Torrent {
                 .into_iter()
                 .for_each(|addr| (self.setting.dial)(&torrent, addr));
         }
-        deferred
-            .news
-            .into_iter()
-            .for_each(|news| (self.setting.on_happening)(news));
+        for (addr, reason) in deferred.dropped {
+            (self.setting.on_happening)(Happening::Dropped(addr, reason));
+        }
         if deferred.complete {
             (self.setting.on_happening)(Happening::Complete);
         }
@@ -466,7 +460,7 @@ impl State {
                 Action::Close { peer, reason } => {
                     if let Some(link) = self.links.get(&peer) {
                         link.close();
-                        deferred.news.push(Happening::Dropped(link.addr, reason));
+                        deferred.dropped.push((link.addr, reason));
                     }
                 }
 
@@ -475,11 +469,6 @@ impl State {
                 Action::Forget(piece) => self.assembly.forget(piece),
                 Action::Dial(addr) if !self.stopped => deferred.dials.push(addr),
                 Action::Dial(_) => {}
-                Action::Blame {
-                    addr,
-                    piece,
-                    penalty,
-                } => deferred.news.push(Happening::Blamed(addr, piece, penalty)),
                 Action::Complete => deferred.complete = true,
             }
         }

@@ -138,8 +138,7 @@ impl Chaos {
             10..=11 => {
                 if let Some(piece) = self.hashing.pop_first() {
                     let good = self.rng.u8(..4) > 0;
-                    let sums = [self.rng.u64(..2), self.rng.u64(..2)];
-                    self.b.summed(piece, good, &sums);
+                    self.b.verified(piece, good);
                 }
             }
             _ => {

@@ -184,6 +184,82 @@ fn while_too_much_waits_for_its_hash_nothing_is_asked_for() {
 }
 
 #[test]
+fn who_alone_sent_a_bad_piece_is_banned() {
+    let mut b = Bench::new("x...");
+    b.server(1, "xx..");
+    b.peer(2, ".x..");
+    b.block(1, block(1, 0));
+    b.block(1, block(1, 1));
+    b.verified(1, false);
+    assert_eq!(b.closed(), [(1, Close::BadData)]);
+    b.pass(SEC * 3600);
+    b.connect(1, false, false);
+    assert_eq!(b.closed(), [(1, Close::BadData)]);
+}
+
+#[test]
+fn the_only_source_is_banned_for_a_while_only() {
+    let mut b = Bench::new("x...");
+    b.server(1, "xx..");
+    b.block(1, block(1, 0));
+    b.block(1, block(1, 1));
+    b.verified(1, false);
+    assert_eq!(b.closed(), [(1, Close::BadData)]);
+    b.pass(SEC * 61);
+    b.connect(1, false, false);
+    assert_eq!(b.closed(), []);
+}
+
+#[test]
+fn who_only_took_part_in_a_bad_piece_is_tried_alone_and_the_liar_is_found() {
+    let mut b = Bench::new("x...");
+    b.server(1, "xx..");
+    b.says(1, Message::Choke);
+    b.server(2, "xxx.");
+    let of_two = b.asked(2);
+    assert_eq!(of_two.len(), 4);
+    b.says(1, Message::Unchoke);
+    // In the end game both take part in piece 1.
+    b.block(1, block(1, 0));
+    b.block(2, block(1, 1));
+    b.verified(1, false);
+    assert_eq!(b.closed(), [], "either may be honest");
+    let (one, two) = (b.asked(1), b.asked(2));
+    assert!(
+        one.is_empty() != two.is_empty(),
+        "one of them alone: {one:?} {two:?}"
+    );
+    let (tried, asked) = if one.is_empty() { (2, two) } else { (1, one) };
+    for block in asked.iter().filter(|b| b.piece == PieceIndex(1)) {
+        assert_eq!(b.block(tried, *block), Verdict::Keep);
+    }
+    b.verified(1, false);
+    assert_eq!(b.closed(), [(tried, Close::BadData)]);
+    assert_eq!(b.peers(), [3 - tried]);
+}
+
+#[test]
+fn the_address_of_a_liar_is_banned_even_if_it_has_left() {
+    let mut b = Bench::new("x...");
+    b.server(1, "xx..");
+    b.peer(2, ".x..");
+    b.block(1, block(1, 0));
+    b.block(1, block(1, 1));
+    b.tell(Event::Disconnected { peer: PeerKey(1) });
+    b.verified(1, false);
+    b.connect(3, false, false);
+    assert_eq!(b.closed(), []);
+    b.tell(Event::Connected {
+        peer: PeerKey(4),
+        id: id(1),
+        addr: addr(1),
+        outgoing: false,
+        fast: false,
+    });
+    assert_eq!(b.closed(), [(4, Close::BadData)]);
+}
+
+#[test]
 fn a_withheld_piece_is_fetched_but_neither_announced_nor_served() {
     let mut b = Bench::new("x...");
     let geometry = Geometry::new(u64::from(BLOCK) * 8, 2 * BLOCK).unwrap();
