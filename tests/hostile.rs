@@ -7,12 +7,13 @@ mod support;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use hivebt::base::bitfield::Bitfield;
 use hivebt::base::geometry::{BLOCK, Block, Geometry, PieceIndex};
 use hivebt::base::id::{InfoHash, PeerId};
-use hivebt::net::inbox::{Frame, Inbox, Stock};
+use hivebt::net::inbox::{Frame, Inbox};
 use hivebt::proto::metainfo::Metainfo;
 use hivebt::proto::peer::handshake::{self, Handshake};
 use hivebt::proto::peer::message::{Message, encode_piece};
@@ -39,11 +40,16 @@ struct Door {
 
 impl Door {
     fn open() -> Self {
+        Self::with(11, &[])
+    }
+
+    /// A payload of so many pieces.
+    fn with(pieces: u32, options: &[&str]) -> Self {
         let folder = TempDir::new("hostile");
         let file = folder.join("payload");
-        payload::file(&file, 40 * u64::from(BLOCK) + 77, 7);
+        payload::file(&file, u64::from(pieces - 1) * 4 * u64::from(BLOCK) + 77, 7);
         let torrent = Torrent::create(&file, NO_TRACKER, &["-l", "64K"]);
-        let seeder = Peer::seed(&Host::local(1), &torrent.file, folder.path(), &[]);
+        let seeder = Peer::seed(&Host::local(1), &torrent.file, folder.path(), options);
         let port = seeder.wait_event("started", LIMIT)["port"]
             .as_u64()
             .unwrap();
@@ -113,7 +119,8 @@ impl Door {
                 }
             };
             if let Some(block) = piece {
-                let data = inbox.payload(block.len, &Heap).unwrap();
+                let mut data = vec![0; block.len as usize];
+                inbox.payload(&mut data).unwrap();
                 let at = usize::try_from(g.block_offset(block)).unwrap();
                 assert_eq!(data, self.data[at..at + data.len()], "{block:?}");
                 missing -= 1;
@@ -287,45 +294,79 @@ fn floods_end_where_the_protocol_does() {
     flood.join().unwrap();
 }
 
-/// Somebody who says that he has everything, and sends noise. He is no fool: everything else he does by the book.
-fn liar(info_hash: InfoHash, g: Geometry) -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 66), 0)).unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            thread::spawn(move || lie(stream, info_hash, g));
+/// Somebody who says that he has everything, and sends noise for some of it. He is no fool: everything else he does by the book.
+#[derive(Clone)]
+struct Liar {
+    info_hash: InfoHash,
+    geometry: Geometry,
+    /// What he sends when he does not lie.
+    data: Arc<Vec<u8>>,
+    /// Whether he lies: the how manieth block it is that he sends, and which.
+    lies: fn(usize, Block) -> bool,
+    /// What he was asked for.
+    asked: Arc<Mutex<Vec<Block>>>,
+}
+
+impl Liar {
+    fn of(door: &Door, lies: fn(usize, Block) -> bool) -> Self {
+        Self {
+            info_hash: door.metainfo.info_hash,
+            geometry: door.geometry(),
+            data: Arc::new(door.data.clone()),
+            lies,
+            asked: Arc::default(),
         }
-    });
-    address
-}
-
-/// Blocks come into memory of their own.
-struct Heap;
-
-impl Stock<Vec<u8>> for Heap {
-    fn take(&self, len: u32) -> Vec<u8> {
-        vec![0; len as usize]
     }
 
-    fn spare(&self) -> Option<Vec<u8>> {
-        None
+    /// Waits for connections, and says where.
+    fn listen(&self) -> SocketAddr {
+        let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 66), 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let liar = self.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let liar = liar.clone();
+                thread::spawn(move || lie(stream, &liar));
+            }
+        });
+        address
+    }
+
+    fn answer(&self, block: Block) -> Vec<u8> {
+        let mut asked = self.asked.lock().unwrap();
+        asked.push(block);
+        if (self.lies)(asked.len(), block) {
+            return vec![0x55; block.len as usize];
+        }
+        let at = usize::try_from(self.geometry.block_offset(block)).unwrap();
+        self.data[at..at + block.len as usize].to_vec()
     }
 }
 
-fn lie(mut stream: TcpStream, info_hash: InfoHash, g: Geometry) -> Option<()> {
+/// What he is asked for of the last piece he keeps back until the other side has all the rest.
+fn lie(mut stream: TcpStream, liar: &Liar) -> Option<()> {
+    let g = liar.geometry;
+    let (mut theirs_now, mut kept_back) = (0, Vec::new());
     let mut theirs = [0; handshake::LEN];
     stream.read_exact(&mut theirs).ok()?;
-    stream.write_all(&hello(info_hash, 66).encode()).ok()?;
+    stream.write_all(&hello(liar.info_hash, 66).encode()).ok()?;
     send_if_open(&mut stream, &Message::Bitfield(Bitfield::all(g.pieces())))?;
     send_if_open(&mut stream, &Message::Unchoke)?;
-    let mut inbox = Inbox::<_, Vec<u8>>::new(stream.try_clone().ok()?);
+    let mut inbox = Inbox::new(stream.try_clone().ok()?);
     loop {
-        if let Frame::Message(bytes) = inbox.next(&g).ok()?
-            && let Ok(Message::Request(block)) = Message::decode(bytes, &g)
-        {
-            let noise = vec![0x55; block.len as usize];
+        if let Frame::Message(bytes) = inbox.next(&g).ok()? {
+            match Message::decode(bytes, &g) {
+                Ok(Message::Request(block)) => kept_back.push(block),
+                Ok(Message::Have(_)) => theirs_now += 1,
+                _ => {}
+            }
+        }
+        let last = PieceIndex(g.pieces() - 1);
+        let ready = |block: &mut Block| block.piece != last || theirs_now + 1 >= g.pieces();
+        for block in kept_back.extract_if(.., ready) {
+            let answer = liar.answer(block);
             stream
-                .write_all(&[&encode_piece(block)[..], &noise].concat())
+                .write_all(&[&encode_piece(block)[..], &answer].concat())
                 .ok()?;
         }
     }
@@ -337,19 +378,76 @@ fn send_if_open(stream: &mut TcpStream, message: &Message<'_>) -> Option<()> {
     stream.write_all(&bytes).ok()
 }
 
-#[test]
-fn a_liar_among_the_seeds_does_not_keep_a_download_from_finishing() {
-    let door = Door::open();
-    let liar = liar(door.metainfo.info_hash, door.geometry());
+/// A download from whoever listens at `peers`, and where it goes.
+fn get(door: &Door, peers: &[SocketAddr], options: &[&str]) -> (TempDir, Peer) {
     let to = TempDir::new("hostile-get");
     let torrent = to.join("x.torrent");
     std::fs::write(&torrent, door.metainfo.to_bytes()).unwrap();
-    let (honest, liar) = (door.address.to_string(), liar.to_string());
-    let peers = ["--peer", &liar, "--peer", &honest];
-    let mut get = Peer::get(&Host::local(2), &torrent, to.path(), &peers);
+    let peers: Vec<_> = peers.iter().map(SocketAddr::to_string).collect();
+    let named = peers.iter().flat_map(|peer| ["--peer", peer]);
+    let all: Vec<_> = named.chain(options.iter().copied()).collect();
+    let get = Peer::get(&Host::local(2), &torrent, to.path(), &all);
+    (to, get)
+}
+
+#[test]
+fn a_liar_among_the_seeds_does_not_keep_a_download_from_finishing() {
+    let door = Door::open();
+    let liar = Liar::of(&door, |_, _| true).listen();
+    let (to, mut get) = get(&door, &[liar, door.address], &[]);
     let ended = get.process.wait(LIMIT);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     assert_eq!(std::fs::read(to.join("payload")).unwrap(), door.data);
+}
+
+#[test]
+fn one_bad_block_among_good_ones_is_traced_to_who_sent_it() {
+    let door = Door::with(41, &["--max-upload", "1M"]);
+    let liar = Liar::of(&door, |nth, _| nth == 6).listen();
+    let (to, mut get) = get(&door, &[liar, door.address], &[]);
+    let ended = get.process.wait(LIMIT);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert_eq!(std::fs::read(to.join("payload")).unwrap(), door.data);
+    let blamed = |peer: SocketAddr| {
+        let line = format!("payload: peer {peer} sent bad data in piece ");
+        ended.stderr.matches(&line).count()
+    };
+    assert_eq!(
+        (blamed(liar), blamed(door.address)),
+        (1, 0),
+        "{}",
+        ended.stderr
+    );
+}
+
+/// The piece in which the only source has a bad byte.
+const LAST: u32 = 40;
+
+#[test]
+fn an_only_source_with_one_bad_byte_gives_all_the_rest_and_another_the_missing_piece() {
+    let door = Door::with(LAST + 1, &[]);
+    let source = Liar::of(&door, |_, block| block.piece.0 == LAST && block.begin == 0);
+    let (to, mut get) = get(&door, &[source.listen()], &["--sequential"]);
+    let port = get.wait_event("started", LIMIT)["port"].as_u64().unwrap();
+    let line = get.process.wait_line("sent bad data in piece", LIMIT);
+    let end = format!("in piece {LAST}: nobody else has it, so it is asked again in 120 s");
+    assert!(line.ends_with(&end), "{line}");
+    let first = source.asked.lock().unwrap().clone();
+    let of_last = first.iter().filter(|block| block.piece.0 == LAST);
+    let blocks = door.geometry().blocks(PieceIndex(LAST)) as usize;
+    assert_eq!(of_last.count(), blocks, "asked for once");
+
+    let leecher = format!("{}:{port}", Host::local(2).address);
+    let torrent = to.join("x.torrent");
+    let copy = TempDir::new("hostile-second");
+    std::fs::write(copy.join("payload"), &door.data).unwrap();
+    let toward = ["--peer", &leecher];
+    let _second = Peer::seed(&Host::local(3), &torrent, copy.path(), &toward);
+    let ended = get.process.wait(LIMIT);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert_eq!(std::fs::read(to.join("payload")).unwrap(), door.data);
+    let asked = source.asked.lock().unwrap().clone();
+    assert_eq!(asked, first, "and not asked again");
 }
 
 #[test]

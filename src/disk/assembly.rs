@@ -56,6 +56,9 @@ enum State {
     /// The caller is writing it.
     Spilling,
     InFile,
+    /// The caller is still writing one that has been forgotten. One that comes meanwhile waits in memory until that is over, and goes to
+    /// the file last, so that the file ends up with what was verified.
+    Overtaken(Option<Buffer>),
 }
 
 impl Assembly {
@@ -86,6 +89,10 @@ impl Assembly {
             .entry(block.piece)
             .or_insert_with(|| Partial::new(count));
         let state = &mut partial.blocks[n as usize];
+        if let State::Overtaken(waits @ None) = state {
+            *waits = Some(buffer);
+            return Inserted::Kept;
+        }
         if !matches!(state, State::Missing) {
             return Inserted::Unwanted;
         }
@@ -103,16 +110,44 @@ impl Assembly {
         let n = self.geometry.block_number(block)?;
         let partial = self.pieces.get_mut(&block.piece)?;
         let state = &mut partial.blocks[n as usize];
-        if !matches!(state, State::Spilling) {
-            return None;
-        }
-        *state = State::InFile;
+        *state = match state {
+            State::Spilling => State::InFile,
+            State::Overtaken(waits) => match waits.take() {
+                Some(buffer) => State::InMemory(buffer),
+                None => {
+                    *state = State::Missing;
+                    self.drop_if_empty(block.piece);
+                    return None;
+                }
+            },
+            _ => return None,
+        };
         self.got_one(block.piece)
     }
 
-    /// Drops the blocks of a piece. One that is being written comes to nothing.
+    /// Drops the blocks of a piece. One that is being written comes to nothing; it still needs its [`Assembly::written`].
     pub fn forget(&mut self, piece: PieceIndex) {
-        self.pieces.remove(&piece);
+        let Some(partial) = self.pieces.get_mut(&piece) else {
+            return;
+        };
+        for state in &mut partial.blocks {
+            *state = match state {
+                State::Spilling | State::Overtaken(_) => State::Overtaken(None),
+                State::Missing | State::InMemory(_) | State::InFile => State::Missing,
+            };
+        }
+        partial.missing = u32::try_from(partial.blocks.len()).unwrap_or(u32::MAX);
+        self.drop_if_empty(piece);
+    }
+
+    fn drop_if_empty(&mut self, piece: PieceIndex) {
+        let nothing = |partial: &Partial| {
+            let mut states = partial.blocks.iter();
+            states.all(|state| matches!(state, State::Missing))
+        };
+        if self.pieces.get(&piece).is_some_and(nothing) {
+            self.pieces.remove(&piece);
+        }
     }
 
     /// Number of pieces that are begun.
@@ -130,7 +165,7 @@ impl Assembly {
         let blocks = self.pieces.remove(&piece)?.blocks.into_iter();
         let blocks = blocks.map(|state| match state {
             State::InMemory(buffer) => Some(buffer),
-            State::Missing | State::Spilling | State::InFile => None,
+            State::Missing | State::Spilling | State::InFile | State::Overtaken(_) => None,
         });
         Some(Finished {
             piece,
@@ -179,6 +214,35 @@ mod tests {
             insert(&mut assembly, first),
             Inserted::Complete(_)
         ));
+    }
+
+    #[test]
+    fn a_block_that_is_written_too_late_does_not_take_the_place_of_the_one_that_is_verified() {
+        let pool = Pool::new(0);
+        let geometry = Geometry::new(2 * LEN, 2 * BLOCK).unwrap();
+        let mut assembly = Assembly::new(geometry, pool.clone());
+        let [first, last] = [0, 1].map(|n| geometry.block(PieceIndex(0), n));
+        let insert = |assembly: &mut Assembly, block| assembly.insert(block, fill(&pool, block));
+        let Inserted::Spill(_writing) = insert(&mut assembly, first) else {
+            panic!("there is no cache");
+        };
+        assembly.forget(first.piece);
+        assert!(matches!(insert(&mut assembly, first), Inserted::Kept));
+        assert!(matches!(insert(&mut assembly, first), Inserted::Unwanted));
+        assert!(matches!(insert(&mut assembly, last), Inserted::Spill(_)));
+        assert!(
+            assembly.written(last).is_none(),
+            "the first try is still being written"
+        );
+        let finished = assembly.written(first).unwrap();
+        let in_memory: Vec<_> = finished.blocks.iter().map(Option::is_some).collect();
+        assert_eq!(in_memory, [true, false]);
+
+        assert!(matches!(insert(&mut assembly, last), Inserted::Spill(_)));
+        assembly.forget(last.piece);
+        assert_eq!(assembly.partial(), 1, "until it is written");
+        assert!(assembly.written(last).is_none());
+        assert_eq!(assembly.partial(), 0);
     }
 
     #[test]

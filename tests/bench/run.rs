@@ -156,7 +156,7 @@ fn surroundings(plan: &Plan) -> String {
         .map_or("unknown processor", |(_, name)| name);
     let mut lines = vec![format!(
         "{cpus} CPUs ({model}), Linux {}, payloads in memory (tmpfs) but for the table of the disk, median of {} rounds in turns; \
-         libtorrent and torf without the start of Python.",
+         libtorrent and torf without the start of Python but in swarms.",
         std::fs::read_to_string("/proc/sys/kernel/osrelease")
             .unwrap_or_default()
             .trim(),

@@ -7,6 +7,7 @@
     unreachable_pub
 )]
 
+mod liars;
 mod world;
 
 use std::time::Duration;

@@ -32,6 +32,8 @@ pub enum Character {
     Honest,
     /// Claims to have everything; what it sends is garbage.
     Liar,
+    /// Claims to have everything; one block in so many of what it sends is garbage.
+    Sly(u32),
     /// Takes and never gives.
     FreeRider,
     /// Sends nonsense as soon as it is connected.
@@ -97,7 +99,7 @@ enum Happening {
     Up { conn: u64 },
     NoAnswer(Host, SocketAddr),
     Down { conn: u64, to: usize },
-    Hashed(Host, u64, PieceIndex, bool),
+    Hashed(Host, u64, PieceIndex, Vec<u64>),
 }
 
 /// A happening to come. The earliest is the greatest; of two at the same time, the one that was foreseen first.
@@ -140,6 +142,10 @@ pub struct Outcome {
     /// The most peers that owed the same block to the same host at the same time.
     pub most_asked: usize,
     pub wasted: u64,
+    /// Who was said to have sent bad data, once for each time.
+    pub accused: Vec<Host>,
+    /// Pieces that were bad.
+    pub bad: u32,
 }
 
 pub struct World {
@@ -154,6 +160,8 @@ pub struct World {
     rng: fastrand::Rng,
     owed: BTreeMap<(Host, Block), BTreeSet<u64>>,
     most_asked: usize,
+    accused: Vec<Host>,
+    bad: u32,
     leaver: Option<Host>,
     /// Addresses a host is told of when it joins.
     pub neighbours: usize,
@@ -174,6 +182,8 @@ impl World {
             rng: fastrand::Rng::with_seed(seed),
             owed: BTreeMap::new(),
             most_asked: 0,
+            accused: Vec::new(),
+            bad: 0,
             leaver: None,
             neighbours: 50,
             fast: true,
@@ -248,6 +258,8 @@ impl World {
             sent: self.nodes.iter().map(|n| n.sent).collect(),
             blamed: self.nodes.iter().map(|n| n.blamed).collect(),
             most_asked: self.most_asked,
+            accused: self.accused.clone(),
+            bad: self.bad,
             wasted: self
                 .nodes
                 .iter()
@@ -278,7 +290,9 @@ impl World {
             Happening::Up { conn } => self.up(conn),
             Happening::NoAnswer(host, addr) => self.tell(host, Event::DialFailed { addr }),
             Happening::Down { conn, to } => self.down(conn, to),
-            Happening::Hashed(host, life, piece, good) => {
+            Happening::Hashed(host, life, piece, sums) => {
+                let good = sums.iter().all(|&sum| sum == 0);
+                self.bad += u32::from(!good);
                 if self.nodes[host].lives == life {
                     if good {
                         self.nodes[host].have.set(piece);
@@ -287,7 +301,8 @@ impl World {
                             self.leave(leaver);
                         }
                     }
-                    self.tell(host, Event::Verified { piece, good });
+                    let sums = &sums;
+                    self.tell(host, Event::Verified { piece, good, sums });
                 }
             }
         }
@@ -298,7 +313,7 @@ impl World {
         let node = &mut self.nodes[host];
         node.lives += 1;
         let have = match node.spec.character {
-            Character::Liar => Bitfield::all(self.geometry.pieces()),
+            Character::Liar | Character::Sly(_) => Bitfield::all(self.geometry.pieces()),
             _ => node.have.clone(),
         };
         let us = peer_id(host, node.lives);
@@ -488,6 +503,10 @@ impl World {
                 Action::Forget(piece) => self.forget(host, piece),
                 Action::Dial(addr) => self.dial(host, addr),
                 Action::Close { peer, reason } => self.close(host, peer.0, reason),
+                Action::Blame { addr, .. } => {
+                    let other = self.nodes.iter().position(|n| n.addr.ip() == addr.ip());
+                    self.accused.extend(other);
+                }
                 Action::Complete => self.nodes[host].done = Some(self.now),
             }
         }
@@ -562,9 +581,14 @@ impl World {
                 return;
             };
             swarm.next_uploads(now, PeerKey(id), 1, &mut blocks, &mut out);
-            let bad = self.nodes[host].spec.character == Character::Liar;
+            let character = self.nodes[host].spec.character;
             let idle = blocks.is_empty();
             for block in blocks {
+                let bad = match character {
+                    Character::Liar => true,
+                    Character::Sly(one_in) => self.rng.u32(..one_in) == 0,
+                    _ => false,
+                };
                 self.nodes[host].sent += u64::from(block.len);
                 self.send(id, side, Wire::Data(block, bad));
             }
@@ -709,14 +733,13 @@ impl World {
     fn hash(&mut self, host: Host, piece: PieceIndex) {
         let blocks = (0..self.geometry.blocks(piece)).map(|n| self.geometry.block(piece, n));
         let node = &mut self.nodes[host];
-        let mut good = true;
-        for block in blocks {
-            good &= !node.kept.remove(&block).expect("a whole piece");
-        }
+        let sums: Vec<_> = blocks
+            .map(|block| u64::from(node.kept.remove(&block).expect("a whole piece")))
+            .collect();
         let life = node.lives;
         let took = Duration::from_nanos(u64::from(self.geometry.piece_len(piece)));
         let at = self.now + took;
-        self.at(at, Happening::Hashed(host, life, piece, good));
+        self.at(at, Happening::Hashed(host, life, piece, sums));
     }
 }
 

@@ -37,7 +37,7 @@ fn bench(storage: Storage, geometry: Geometry) -> Bench {
 }
 
 fn hasher(threads: usize) -> Hasher {
-    Hasher::start(threads, 1 << 20, || panic!("a hashing thread panicked")).unwrap()
+    Hasher::start(threads, || panic!("a hashing thread panicked")).unwrap()
 }
 
 impl Bench {
@@ -73,6 +73,38 @@ fn job(target: &Arc<Target>, geometry: Geometry, finished: Finished, payload: &[
         target: Arc::clone(target),
         digest: sha1::digest(&payload[at..at + len]),
         finished,
+        traced: false,
+    }
+}
+
+#[test]
+fn the_sums_of_a_bad_piece_and_of_the_good_one_later_differ_where_the_blocks_do() {
+    let dir = TempDir::new("sums");
+    let payload = noise(8, 4 * BLOCK as usize + 100);
+    let geometry = Geometry::new(payload.len() as u64, 5 * BLOCK).unwrap();
+    let layout = single("n", payload.len() as u64);
+    let bench = bench(open(dir.path(), &layout, Found::Nothing), geometry);
+    let (pool, hasher) = (Pool::new(1 << 20), hasher(1));
+    let mut wrong = payload.clone();
+    wrong[3 * BLOCK as usize - 1] ^= 1;
+    wrong[4 * BLOCK as usize + 99] ^= 1;
+    let sums = |data: &[u8], spilled: &[usize], traced| {
+        let finished = bench.piece(&pool, data, PieceIndex(0), spilled);
+        hasher.submit(Job {
+            traced,
+            ..bench.job(finished, &payload)
+        });
+        match bench.verdicts.recv().unwrap().1 {
+            Verdict::Good(sums) | Verdict::Bad(sums) => sums,
+            Verdict::Failed(error) => panic!("{error}"),
+        }
+    };
+    assert!(sums(&payload, &[], false).is_empty(), "nobody asked");
+    let good = sums(&payload, &[1, 4], true);
+    for spilled in [&[][..], &[2], &[0, 1, 2, 3, 4]] {
+        let bad = sums(&wrong, spilled, false);
+        let differ: Vec<_> = (0..5).filter(|&n| good[n] != bad[n]).collect();
+        assert_eq!((good.len(), bad.len(), differ), (5, 5, vec![2, 4]));
     }
 }
 
@@ -91,7 +123,7 @@ fn a_good_piece_is_on_disk_when_its_verdict_comes_wherever_its_blocks_were() {
         hasher.submit(bench.job(finished, &payload));
         let (piece, verdict) = bench.verdicts.recv().unwrap();
         assert!(
-            matches!(verdict, Verdict::Good) && piece == PieceIndex(0),
+            matches!(verdict, Verdict::Good(_)) && piece == PieceIndex(0),
             "{verdict:?}"
         );
         assert_eq!(pool.used(), 0, "its buffers are free again");
@@ -120,8 +152,8 @@ fn a_bad_piece_is_told_and_not_written() {
     let finished = bench.piece(&pool, &payload, PieceIndex(1), &[]);
     hasher.submit(bench.job(finished, &payload));
     let verdicts: HashMap<_, _> = bench.verdicts.iter().take(2).collect();
-    assert!(matches!(verdicts[&PieceIndex(0)], Verdict::Bad));
-    assert!(matches!(verdicts[&PieceIndex(1)], Verdict::Good));
+    assert!(matches!(verdicts[&PieceIndex(0)], Verdict::Bad(_)));
+    assert!(matches!(verdicts[&PieceIndex(1)], Verdict::Good(_)));
     let written = fs::read(dir.path().join("n.part")).unwrap();
     assert_eq!(written[..32_768], [0; 32_768]);
     assert!(written[32_768..] == payload[32_768..]);
@@ -167,7 +199,7 @@ fn stopping_finishes_what_is_queued() {
     let good = bench
         .verdicts
         .try_iter()
-        .filter(|(_, v)| matches!(v, Verdict::Good));
+        .filter(|(_, v)| matches!(v, Verdict::Good(_)));
     assert_eq!(good.count(), 50);
     assert!(fs::read(dir.path().join("n.part")).unwrap() == payload);
 }
@@ -186,7 +218,7 @@ fn a_panic_in_a_hashing_thread_is_heard_and_nobody_waits_for_ever() {
     let heard = Arc::new(AtomicBool::new(false));
     let (tell, told) = channel();
     let flag = Arc::clone(&heard);
-    let hasher = Hasher::start(1, 0, move || {
+    let hasher = Hasher::start(1, move || {
         flag.store(true, Ordering::SeqCst);
         tell.send(()).unwrap();
     });
@@ -257,7 +289,7 @@ fn a_payload_arrives_whole_over_many_threads_with_any_cache() {
         let good = bench
             .verdicts
             .try_iter()
-            .filter(|(_, v)| matches!(v, Verdict::Good));
+            .filter(|(_, v)| matches!(v, Verdict::Good(_)));
         assert_eq!(good.count(), geometry.pieces() as usize, "cache of {cache}");
         bench.storage.publish().unwrap();
         let mut back = vec![0; payload.len()];

@@ -1,7 +1,6 @@
 //! `hivebt-peer`: downloads and seeds.
 
 pub mod announcer;
-pub mod batches;
 pub mod clock;
 pub mod connection;
 mod heed;

@@ -137,6 +137,11 @@ impl Run {
                 let line = format!("{}: peer {addr} dropped: {reason}", self.jobs[index].name);
                 self.teller.detail(&line);
             }
+            Occurrence::Swarm(index, Happening::Blamed(addr, piece, penalty)) => {
+                let name = &self.jobs[index].name;
+                let line = format!("{name}: peer {addr} sent bad data in piece {piece}: {penalty}");
+                self.teller.note(&line);
+            }
             Occurrence::Swarm(index, Happening::Storage(error)) => {
                 self.end(index, Err(storage_failure(&error)))
             }

@@ -12,7 +12,9 @@ use crate::base::geometry::{Block, Geometry, PieceIndex};
 use crate::base::id::{InfoHash, PeerId};
 use crate::base::time::Time;
 use crate::core::swarm::Swarm;
-use crate::core::swarm::event::{Action, Close, Config, Event, PeerKey, Source, Stats, Verdict};
+use crate::core::swarm::event::{
+    Action, Close, Config, Event, PeerKey, Penalty, Source, Stats, Verdict,
+};
 use crate::disk::assembly::{Assembly, Finished, Inserted};
 use crate::disk::error::StorageError;
 use crate::disk::hasher::{self, Hasher, Job, Target};
@@ -21,7 +23,6 @@ use crate::disk::storage::Storage;
 use crate::proto::metainfo::Metainfo;
 use crate::proto::peer::message::Message;
 
-use super::batches::Batches;
 use super::clock::Clock;
 use super::limits::Limits;
 use super::outbox::Outbox;
@@ -35,6 +36,8 @@ pub enum Happening {
     Storage(StorageError),
     /// We have ended the connection to a peer.
     Dropped(SocketAddr, Close),
+    /// A peer has sent bad data.
+    Blamed(SocketAddr, PieceIndex, Penalty),
 }
 
 /// See [`Setting::dial`].
@@ -54,8 +57,6 @@ pub struct Setting {
     pub dial: Box<Dial>,
     /// Where blocks of unfinished pieces live.
     pub pool: Pool,
-    /// Memory for large batches of blocks to send.
-    pub batches: Arc<Batches>,
     /// Who hashes and writes finished pieces.
     pub hasher: Arc<Hasher>,
 }
@@ -113,7 +114,7 @@ struct Link {
 #[derive(Default)]
 struct Deferred {
     dials: Vec<SocketAddr>,
-    dropped: Vec<(SocketAddr, Close)>,
+    news: Vec<Happening>,
     complete: bool,
 }
 
@@ -301,10 +302,12 @@ impl Torrent {
             return;
         };
         std::mem::forget(busy);
+        let traced = self.lock().swarm.wants_sums(finished.piece);
         self.setting.hasher.submit(Job {
             target: self.target.clone(),
             finished,
             digest,
+            traced,
         });
     }
 
@@ -341,11 +344,13 @@ impl Torrent {
 
     fn hashed(&self, piece: PieceIndex, verdict: hasher::Verdict) {
         let _busy = Busy { torrent: self };
-        match verdict {
-            hasher::Verdict::Good => self.tell(Event::Verified { piece, good: true }),
-            hasher::Verdict::Bad => self.tell(Event::Verified { piece, good: false }),
-            hasher::Verdict::Failed(error) => self.fail(error),
-        }
+        let (good, sums) = match verdict {
+            hasher::Verdict::Good(sums) => (true, sums),
+            hasher::Verdict::Bad(sums) => (false, sums),
+            hasher::Verdict::Failed(error) => return self.fail(error),
+        };
+        let sums = &sums;
+        self.tell(Event::Verified { piece, good, sums });
     }
 
     fn tell(&self, event: Event<'_>) {
@@ -368,9 +373,10 @@ impl Torrent {
                 .into_iter()
                 .for_each(|addr| (self.setting.dial)(&torrent, addr));
         }
-        for (addr, reason) in deferred.dropped {
-            (self.setting.on_happening)(Happening::Dropped(addr, reason));
-        }
+        deferred
+            .news
+            .into_iter()
+            .for_each(|news| (self.setting.on_happening)(news));
         if deferred.complete {
             (self.setting.on_happening)(Happening::Complete);
         }
@@ -460,7 +466,7 @@ impl State {
                 Action::Close { peer, reason } => {
                     if let Some(link) = self.links.get(&peer) {
                         link.close();
-                        deferred.dropped.push((link.addr, reason));
+                        deferred.news.push(Happening::Dropped(link.addr, reason));
                     }
                 }
 
@@ -469,6 +475,11 @@ impl State {
                 Action::Forget(piece) => self.assembly.forget(piece),
                 Action::Dial(addr) if !self.stopped => deferred.dials.push(addr),
                 Action::Dial(_) => {}
+                Action::Blame {
+                    addr,
+                    piece,
+                    penalty,
+                } => deferred.news.push(Happening::Blamed(addr, piece, penalty)),
                 Action::Complete => deferred.complete = true,
             }
         }

@@ -17,8 +17,6 @@ use super::peer::Peer;
 const USELESS: Duration = Duration::from_secs(60);
 /// A peer that has everything is not dialled again for this long once we have, too.
 const REST: Duration = Duration::from_secs(600);
-/// The only source of a piece is banned no longer than this.
-const SOLE_SOURCE_BAN: Duration = Duration::from_secs(60);
 /// Peers remembered after they went.
 const MAX_FORMER: usize = 256;
 
@@ -256,41 +254,6 @@ impl Swarm {
         }
     }
 
-    /// `piece` was bad, and `key` alone has sent it: it is banned, for good unless nobody else has the piece.
-    pub(super) fn convict(
-        &mut self,
-        now: Time,
-        key: PeerKey,
-        piece: PieceIndex,
-        out: &mut Vec<Action>,
-    ) {
-        let others = self.peers.keys().any(|&k| k != key && self.has(k, piece));
-        let until = if others {
-            Time::from_micros(u64::MAX)
-        } else {
-            now + SOLE_SOURCE_BAN
-        };
-        let present = self.peers.get(&key).map(|p| (p.addr, p.listen, p.id));
-        let past = || {
-            self.former
-                .iter()
-                .find(|f| f.0 == key)
-                .map(|f| (f.1, Some(f.1), f.2))
-        };
-        let Some((addr, listen, id)) = present.or_else(past) else {
-            return;
-        };
-        self.roster.ban(addr.ip(), id, until);
-        self.close(now, key, Close::BadData, out);
-        match listen {
-            Some(listen) if others => self.roster.never(listen),
-            Some(listen) => self
-                .roster
-                .rest(now, listen, SOLE_SOURCE_BAN, &mut self.rng),
-            None => {}
-        }
-    }
-
     /// Ends a connection. The peer is forgotten at once.
     pub(super) fn close(&mut self, now: Time, key: PeerKey, reason: Close, out: &mut Vec<Action>) {
         let Some(listen) = self.peers.get(&key).map(|p| p.listen) else {
@@ -314,18 +277,20 @@ impl Swarm {
         if let Some(addr) = peer.listen {
             self.roster.lost(now, addr, &mut self.rng);
         }
-        if self.former.len() >= MAX_FORMER {
-            self.former.pop_front();
+        // Whoever has sent nothing cannot have lied.
+        if peer.download.traffic.total > 0 {
+            if self.former.len() >= MAX_FORMER {
+                self.former.pop_front();
+            }
+            self.former.push_back((key, peer.addr, peer.id));
         }
-        self.former
-            .push_back((key, peer.listen.unwrap_or(peer.addr), peer.id));
         if !peer.uncounted {
             peer.have.iter().for_each(|piece| self.picker.lost(piece));
         }
         for asked in &peer.download.owed {
             self.picker.free(asked.piece, asked.n, key);
         }
-        self.release(key, out);
+        self.release(now, key, out);
         for assignment in &peer.upload.assigned {
             self.assigner.sent(assignment.unsent);
         }

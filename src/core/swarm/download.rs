@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::base::geometry::{BLOCK, Block, PieceIndex};
+use crate::base::geometry::{Block, PieceIndex};
 use crate::base::time::Time;
 use crate::proto::peer::message::Message;
 
@@ -109,24 +109,36 @@ impl Swarm {
         if peer.download.owed.len() + depth / 16 >= depth {
             return;
         }
-        while let Some(block) = self.choose(now, key, depth) {
+        while let Some(block) = self.choose(now, key, depth, out) {
             self.ask(now, key, block, out);
         }
+        self.watch_holders(now);
     }
 
-    fn choose(&mut self, now: Time, key: PeerKey, depth: usize) -> Option<Block> {
+    fn choose(
+        &mut self,
+        now: Time,
+        key: PeerKey,
+        depth: usize,
+        out: &mut Vec<Action>,
+    ) -> Option<Block> {
         let peer = self.peers.get(&key)?;
         let download = &peer.download;
         let asker = Asker {
             key,
             have: &peer.have,
-            on_trial: download.on_trial,
+            who: peer.who(),
+            now,
         };
         if download.owed.len() >= depth || download.dry == self.picker.epoch() {
             return None;
         }
         if let Some(block) = self.picker.pick(asker, &mut self.rng) {
             return Some(block);
+        }
+        if let Some((piece, holder)) = self.picker.lapsed(asker) {
+            self.take_from(now, holder, piece, out);
+            return self.choose(now, key, depth, out);
         }
         if self.picker.in_end_game() {
             let peers = &self.peers;
@@ -226,18 +238,7 @@ impl Swarm {
                 peer.faults.excused += 1;
             }
         }
-        if self.peers.get(&key).is_some_and(|p| p.peer_choking) {
-            self.release(key, out);
-        }
         self.fill_others(now, key, out);
-    }
-
-    /// What `key` has sent of pieces that were its own is of no use to anybody else: the next one has to answer for the whole piece.
-    pub(super) fn release(&mut self, key: PeerKey, out: &mut Vec<Action>) {
-        for (piece, here) in self.picker.release(key) {
-            self.wasted += u64::from(here) * u64::from(BLOCK);
-            out.push(Action::Forget(piece));
-        }
     }
 
     fn fill_others(&mut self, now: Time, but: PeerKey, out: &mut Vec<Action>) {
@@ -273,7 +274,7 @@ impl Swarm {
             self.say(now, key, Message::Cancel(block), out);
         }
         self.give_up(now, key, overdue, out);
-        self.release(key, out);
+        self.release(now, key, out);
         self.fill_all(now, out);
     }
 
@@ -283,35 +284,21 @@ impl Swarm {
         now: Time,
         piece: PieceIndex,
         good: bool,
+        sums: &[u64],
         out: &mut Vec<Action>,
     ) {
-        let Some(from) = self.picker.verified(piece, good) else {
+        let Some(judgement) = self.picker.verified(now, piece, good, sums) else {
             return;
         };
-        let sole = (from.len() == 1).then(|| from.first().copied()).flatten();
         if good {
-            if let Some(peer) = sole.and_then(|key| self.peers.get_mut(&key)) {
-                peer.download.on_trial = false;
-            }
             self.gained(now, piece, out);
         } else {
             self.wasted += u64::from(self.geometry.piece_len(piece));
-            match sole {
-                Some(liar) => self.convict(now, liar, piece, out),
-                None => self.put_on_trial(from),
-            }
-            self.fill_all(now, out);
         }
-        if std::mem::take(&mut self.throttled) {
+        self.judge(now, piece, good, &judgement, out);
+        let throttled = std::mem::take(&mut self.throttled);
+        if !good || throttled {
             self.fill_all(now, out);
-        }
-    }
-
-    fn put_on_trial(&mut self, suspects: impl IntoIterator<Item = PeerKey>) {
-        for key in suspects {
-            if let Some(peer) = self.peers.get_mut(&key) {
-                peer.download.on_trial = true;
-            }
         }
     }
 

@@ -62,6 +62,9 @@ pub enum Event<'a> {
         piece: PieceIndex,
         /// Whether it is what the torrent says.
         good: bool,
+        /// A sum for each of its blocks: always if it is bad; if it is good, where [`super::Swarm::wants_sums`] says so; else nothing.
+        /// Equal blocks have equal sums, and nobody outside can make different ones that do.
+        sums: &'a [u64],
     },
     /// Addresses of peers have been found.
     Discovered {
@@ -102,8 +105,47 @@ pub enum Action {
         /// Why, for the log.
         reason: Close,
     },
+    /// Tell the operator: this peer has certainly sent data that does not match the torrent.
+    Blame {
+        /// The peer; it may have gone meanwhile.
+        addr: SocketAddr,
+        /// The piece that was bad.
+        piece: PieceIndex,
+        /// What is done about it.
+        penalty: Penalty,
+    },
     /// Every piece that is wanted is here and verified. Said once.
     Complete,
+}
+
+/// What becomes of a peer that has sent bad data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Penalty {
+    /// It is banned for good.
+    Banned,
+    /// It is banned for so long: nobody else has all that we lack.
+    BannedFor(Duration),
+    /// It stays, for it has sent much that was good, and nobody else has this piece, which it is asked for again after so long.
+    Spared(Duration),
+}
+
+impl fmt::Display for Penalty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Banned => f.write_str("banned"),
+            Self::BannedFor(span) => {
+                let s = span.as_secs();
+                write!(
+                    f,
+                    "banned for {s} s only, nobody else has all that is missing"
+                )
+            }
+            Self::Spared(span) => {
+                let s = span.as_secs();
+                write!(f, "nobody else has it, so it is asked again in {s} s")
+            }
+        }
+    }
 }
 
 /// Why we end a connection.

@@ -5,7 +5,8 @@
 //!
 //! | file | decides |
 //! | --- | --- |
-//! | `connect` | who may connect, who has to go, who lies |
+//! | `connect` | who may connect, who has to go |
+//! | `trace`, `blame` | who lies, and what becomes of it |
 //! | `roster` | whom to dial, and when again |
 //! | `download`, `picker`, `partial`, `rarity`, `pipeline` | which block to ask whom for, and how many at once |
 //! | `upload`, `choker` | whom to serve, and which block next |
@@ -13,6 +14,7 @@
 //! | `stats` | what the operator sees |
 
 mod assign;
+mod blame;
 mod choker;
 mod connect;
 mod download;
@@ -28,6 +30,7 @@ mod show;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod upload;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -35,7 +38,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::base::bitfield::Bitfield;
-use crate::base::geometry::{Geometry, PieceIndex};
+use crate::base::geometry::Geometry;
 use crate::base::id::PeerId;
 use crate::base::time::Time;
 use crate::core::rate::Capacity;
@@ -174,7 +177,7 @@ impl Swarm {
             Event::DialFailed { addr } => self.roster.failed(now, addr, &mut self.rng),
             Event::Disconnected { peer } => self.remove(now, peer, out),
             Event::Message { peer, message } => self.message(now, peer, message, out),
-            Event::Verified { piece, good } => self.verified(now, piece, good, out),
+            Event::Verified { piece, good, sums } => self.verified(now, piece, good, sums, out),
             Event::Discovered { addrs, source } => {
                 for &addr in addrs {
                     self.roster.discovered(now, addr, source, &mut self.rng);
@@ -299,6 +302,10 @@ impl Swarm {
             self.check_pulse(now, key, out);
             self.check_overdue(now, key, out);
         }
+        if self.picker.review(now) {
+            self.fill_all(now, out);
+        }
+        self.watch_holders(now);
         self.check_assigned(now, out);
         self.adapt_slots(now);
         self.review_slots(now, out);
@@ -324,10 +331,5 @@ impl Swarm {
     fn wake_by(&mut self, now: Time, at: Time) {
         let at = at.max(now + LEAST_TICK);
         self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
-    }
-
-    /// Whether `key` is connected and has `piece`.
-    fn has(&self, key: PeerKey, piece: PieceIndex) -> bool {
-        self.peers.get(&key).is_some_and(|p| p.have.has(piece))
     }
 }

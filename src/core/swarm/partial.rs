@@ -1,7 +1,5 @@
 //! A piece on its way: what is known of each of its blocks.
 
-use std::collections::BTreeSet;
-
 use super::event::PeerKey;
 
 /// Connections that may be asked for the same block at once, end game included.
@@ -36,7 +34,7 @@ pub(super) struct Partial {
     here: u32,
     /// No block before this one is missing.
     cursor: usize,
-    /// While a peer is on trial for bad data it gets pieces of its own, so that the next bad one convicts or acquits it.
+    /// A piece that was bad comes from one peer alone, so that the next verdict on it is one on that peer.
     only: Option<PeerKey>,
 }
 
@@ -73,7 +71,7 @@ impl Partial {
         self.missing as usize == self.slots.len()
     }
 
-    /// The peer on trial that this piece is reserved for.
+    /// The peer that this piece comes from alone.
     pub(super) const fn only(&self) -> Option<PeerKey> {
         self.only
     }
@@ -163,8 +161,8 @@ impl Partial {
         Arrival::Fresh { also }
     }
 
-    /// The peers that the blocks here came from.
-    pub(super) fn contributors(&self) -> BTreeSet<PeerKey> {
+    /// The peers that the blocks here came from, block by block.
+    pub(super) fn senders(&self) -> Vec<PeerKey> {
         let from = self.slots.iter().filter_map(|s| match s {
             Slot::Here(from) => Some(*from),
             _ => None,
@@ -230,7 +228,7 @@ mod tests {
         );
         assert_eq!(partial.arrive(0, A), Arrival::Repeated);
         assert!(partial.is_whole());
-        assert_eq!(partial.contributors(), BTreeSet::from([B]));
+        assert_eq!(partial.senders(), [B]);
     }
 
     #[test]

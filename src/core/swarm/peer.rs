@@ -12,6 +12,7 @@ use crate::core::rate::Meter;
 
 use super::assign::Assignment;
 use super::pipeline::Pipeline;
+use super::trace::Who;
 
 /// A block that we asked a peer for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,8 @@ pub(super) struct Faults {
     pub(super) strays: u32,
     /// Blocks that may still come though we do not wait for them any more: cancelled, overdue or choked.
     pub(super) excused: u32,
+    /// Bad pieces that it alone has sent.
+    pub(super) bad: u32,
     /// Requests that it had no right to, since it was last unchoked.
     pub(super) refused: u32,
 }
@@ -118,8 +121,8 @@ pub(super) struct Download {
     pub(super) last_block: Time,
     /// It let a request go overdue and has sent nothing since.
     pub(super) snubbed: bool,
-    /// It took part in a bad piece and has not sent a good one alone since.
-    pub(super) on_trial: bool,
+    /// Good pieces that it took part in.
+    pub(super) good: u32,
     /// The picker's epoch in which it had nothing for us; 0 if it may have.
     pub(super) dry: u64,
 }
@@ -218,11 +221,16 @@ impl Peer {
                 traffic: Traffic::new(),
                 last_block: now,
                 snubbed: false,
-                on_trial: false,
+                good: 0,
                 dry: 0,
             },
             faults: Faults::default(),
         }
+    }
+
+    /// Who it is, beyond this connection.
+    pub(super) fn who(&self) -> Who {
+        (self.addr.ip(), self.id)
     }
 
     /// Whether it has every piece.

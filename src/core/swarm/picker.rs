@@ -8,15 +8,19 @@
 //!  └──nothing asked, ────┘◀────────────bad─────────────┘
 //!     nothing here
 //! ```
+//!
+//! A piece that was bad is a case from then on (see `trace`): it is not open to all, but fetched from one peer alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::bitfield::Bitfield;
 use crate::base::geometry::{Block, Geometry, PieceIndex};
+use crate::base::time::Time;
 
 use super::event::PeerKey;
 use super::partial::{Arrival, Partial};
 use super::rarity::Rarity;
+use super::trace::{Cases, Who};
 
 /// The peer that a block is picked for.
 #[derive(Clone, Copy)]
@@ -25,8 +29,19 @@ pub(super) struct Asker<'a> {
     pub(super) key: PeerKey,
     /// What it has.
     pub(super) have: &'a Bitfield,
-    /// It took part in a bad piece: it gets pieces of its own until one shows whether it lies.
-    pub(super) on_trial: bool,
+    /// Who it is.
+    pub(super) who: Who,
+    /// When it is asked.
+    pub(super) now: Time,
+}
+
+/// What a verdict on a piece says of the peers that sent it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Judgement {
+    /// Whoever took part.
+    pub(super) from: Vec<PeerKey>,
+    /// Whoever has certainly lied, in this piece or when it was bad before.
+    pub(super) liars: Vec<PeerKey>,
 }
 
 /// What the arrival of a block means.
@@ -54,9 +69,11 @@ pub(super) struct Picker {
     partials: BTreeMap<PieceIndex, Partial>,
     /// The partial pieces that have missing blocks.
     unfinished: BTreeSet<PieceIndex>,
-    /// Whole pieces whose hash is awaited, and who sent their blocks.
-    unverified: BTreeMap<PieceIndex, BTreeSet<PeerKey>>,
+    /// Whole pieces whose hash is awaited.
+    unverified: BTreeMap<PieceIndex, Partial>,
     unverified_bytes: u64,
+    /// Pieces that were bad.
+    cases: Cases,
     /// Changes whenever blocks become available that were not before.
     epoch: u64,
 }
@@ -80,6 +97,7 @@ impl Picker {
             unfinished: BTreeSet::new(),
             unverified: BTreeMap::new(),
             unverified_bytes: 0,
+            cases: Cases::default(),
             epoch: 1,
         };
         for piece in geometry.all() {
@@ -138,12 +156,12 @@ impl Picker {
         self.rarity.lost(piece);
     }
 
-    /// A block to ask `asker` for: of a partial piece, else of a new one. It counts as asked for.
+    /// A block to ask `asker` for: of a piece that was bad, else of a partial one, else of a new one. It counts as asked for.
     pub(super) fn pick(&mut self, asker: Asker<'_>, rng: &mut fastrand::Rng) -> Option<Block> {
-        let piece = match self.best_unfinished(asker) {
-            Some(piece) => piece,
-            None => self.begin(asker, rng)?,
-        };
+        let piece = self
+            .retry(asker)
+            .or_else(|| self.best_unfinished(asker))
+            .or_else(|| self.begin(asker, rng))?;
         let partial = self.partials.get_mut(&piece)?;
         let n = partial.ask(asker.key);
         if partial.missing() == 0 {
@@ -158,7 +176,7 @@ impl Picker {
         asker: Asker<'_>,
         mut take: impl FnMut(PeerKey) -> bool,
     ) -> Option<Block> {
-        if asker.on_trial || !self.in_end_game() {
+        if !self.in_end_game() {
             return None;
         }
         self.partials.iter_mut().find_map(|(&piece, partial)| {
@@ -168,7 +186,7 @@ impl Picker {
         })
     }
 
-    /// Whether every missing block has been asked for, pieces reserved for a peer on trial apart.
+    /// Whether every missing block has been asked for, pieces that were bad apart.
     pub(super) fn in_end_game(&self) -> bool {
         let reserved = |piece| {
             self.partials
@@ -192,9 +210,12 @@ impl Picker {
         }
     }
 
-    /// Gives up the pieces reserved for `peer`, which is gone or too slow, so that others can fetch them whole. Call [`Picker::free`] for
+    /// Gives up the pieces that `peer` holds, which is gone or too slow, so that others can fetch them whole. Call [`Picker::free`] for
     /// what it owed first. Returns the pieces of which blocks were here, and how many.
     pub(super) fn release(&mut self, peer: PeerKey) -> Vec<(PieceIndex, u32)> {
+        if self.cases.is_empty() {
+            return Vec::new();
+        }
         let reserved = |(&piece, partial): (&PieceIndex, &Partial)| {
             (partial.only() == Some(peer)).then(|| (piece, partial.here()))
         };
@@ -215,40 +236,91 @@ impl Picker {
             self.unfinished.remove(&piece);
         }
         let whole = partial.is_whole();
-        if whole {
-            let from = partial.contributors();
-            self.partials.remove(&piece);
-            self.unverified.insert(piece, from);
+        if whole && let Some(partial) = self.partials.remove(&piece) {
+            self.unverified.insert(piece, partial);
             self.unverified_bytes += u64::from(self.geometry.piece_len(piece));
         }
         Landed::Wanted { also, whole }
     }
 
-    /// The hash of `piece` has been compared. Returns who sent its blocks; `None` if nobody awaited it.
-    pub(super) fn verified(&mut self, piece: PieceIndex, good: bool) -> Option<BTreeSet<PeerKey>> {
-        let from = self.unverified.remove(&piece)?;
+    /// The hash of `piece` has been compared; `sums` are those of its blocks, or nothing. `None` if nobody awaited it.
+    pub(super) fn verified(
+        &mut self,
+        now: Time,
+        piece: PieceIndex,
+        good: bool,
+        sums: &[u64],
+    ) -> Option<Judgement> {
+        let senders = self.unverified.remove(&piece)?.senders();
         let len = u64::from(self.geometry.piece_len(piece));
         self.unverified_bytes -= len;
+        let mut from = senders.clone();
+        from.sort_unstable();
+        from.dedup();
+        let mut liars = Vec::new();
         if good {
             self.lacking.clear(piece);
             self.left -= len;
+            liars = self.cases.good(piece, sums);
         } else {
             self.epoch += 1;
-            self.rarity.insert(piece);
+            if !self.cases.bad(now, piece, &senders, sums) {
+                self.rarity.insert(piece);
+            }
+            if let [sole] = *from {
+                liars.push(sole);
+            }
         }
-        Some(from)
+        Some(Judgement { from, liars })
+    }
+
+    /// The pieces that were bad.
+    pub(super) const fn cases(&mut self) -> &mut Cases {
+        &mut self.cases
+    }
+
+    /// Whether the sums of the blocks of `piece` tell something if it is good.
+    pub(super) fn has_evidence(&self, piece: PieceIndex) -> bool {
+        self.cases.has_evidence(piece)
+    }
+
+    /// A piece that `asker` may fetch alone: the one that it holds, or another that was bad and now is its own.
+    fn retry(&mut self, asker: Asker<'_>) -> Option<PieceIndex> {
+        if self.cases.is_empty() {
+            return None;
+        }
+        let holds = |piece: &PieceIndex| self.partials[piece].only() == Some(asker.key);
+        if let Some(&piece) = self.unfinished.iter().find(|&piece| holds(piece)) {
+            return Some(piece);
+        }
+        let piece = self.cases.open_to(&asker)?;
+        self.cases.hold(asker.now, piece);
+        self.add(piece, Some(asker.key));
+        Some(piece)
+    }
+
+    /// A piece that `asker` may take over since its holder is too slow, and the holder.
+    pub(super) fn lapsed(&self, asker: Asker<'_>) -> Option<(PieceIndex, PeerKey)> {
+        if self.cases.is_empty() {
+            return None;
+        }
+        let held = |piece| Some((piece, self.partials.get(&piece)?.only()?));
+        let others = |&(_, holder): &(PieceIndex, PeerKey)| holder != asker.key;
+        self.cases.lapsed(&asker).filter_map(held).find(others)
+    }
+
+    /// Whatever comes with time alone. Returns whether there may be something to ask for now that there was not before.
+    pub(super) fn review(&mut self, now: Time) -> bool {
+        let news = self.cases.review(now);
+        self.epoch += u64::from(news);
+        news
     }
 
     fn best_unfinished(&self, asker: Asker<'_>) -> Option<PieceIndex> {
         let usable = self.unfinished.iter().filter_map(|&piece| {
             let partial = self.partials.get(&piece)?;
-            let mine = partial.only() == Some(asker.key);
-            let fits = if asker.on_trial {
-                mine
-            } else {
-                partial.open_to(asker.key)
-            };
-            (fits && asker.have.has(piece)).then_some((partial.missing(), piece))
+            let fits = partial.open_to(asker.key) && asker.have.has(piece);
+            fits.then_some((partial.missing(), piece))
         });
         let best = if self.sequential {
             usable.min_by_key(|&(_, piece)| piece)
@@ -265,17 +337,22 @@ impl Picker {
             self.rarity.rarest(asker.have, rng)
         }?;
         self.rarity.remove(piece);
-        let only = asker.on_trial.then_some(asker.key);
+        self.add(piece, None);
+        Some(piece)
+    }
+
+    fn add(&mut self, piece: PieceIndex, only: Option<PeerKey>) {
         let partial = Partial::new(self.geometry.blocks(piece), only);
         self.partials.insert(piece, partial);
         self.unfinished.insert(piece);
-        Some(piece)
     }
 
     fn reopen(&mut self, piece: PieceIndex) {
         self.partials.remove(&piece);
         self.unfinished.remove(&piece);
-        self.rarity.insert(piece);
+        if !self.cases.reopen(piece) {
+            self.rarity.insert(piece);
+        }
         self.epoch += 1;
     }
 }
@@ -284,6 +361,8 @@ impl Picker {
 mod tests {
     use super::*;
     use crate::base::geometry::BLOCK;
+    use crate::base::id::PeerId;
+    use std::net::Ipv4Addr;
 
     const A: PeerKey = PeerKey(1);
     const B: PeerKey = PeerKey(2);
@@ -313,7 +392,8 @@ mod tests {
         Asker {
             key,
             have,
-            on_trial: false,
+            who: (Ipv4Addr::LOCALHOST.into(), PeerId([0; 20])),
+            now: Time::ZERO,
         }
     }
 
@@ -437,34 +517,33 @@ mod tests {
             }
         );
         assert_eq!(picker.unverified_bytes(), u64::from(2 * BLOCK));
-        assert_eq!(picker.verified(piece, false), Some(BTreeSet::from([A, B])));
+        let from = vec![A, B];
+        let liars = Vec::new();
+        assert_eq!(
+            picker.verified(Time::ZERO, piece, false, &[]),
+            Some(Judgement { from, liars })
+        );
         assert_eq!(pick_all(&mut picker, C, "xx", &mut rng), "02");
     }
 
     #[test]
-    fn a_peer_on_trial_gets_pieces_of_its_own_and_they_are_fetched_again_when_it_goes() {
+    fn a_bad_piece_is_fetched_from_one_peer_alone_before_anything_else_and_by_others_when_that_goes()
+     {
         let (mut picker, mut rng) = picker("..", &["xx"]);
-        let all = set("xx");
-        let trial = Asker {
-            on_trial: true,
-            ..asker(A, &all)
-        };
-        let mine = picker.pick(trial, &mut rng).unwrap();
-        assert_eq!(
-            pick_all(&mut picker, B, "xx", &mut rng)
-                .matches('2')
-                .count(),
-            1
-        );
-        picker.arrive(mine.piece, 0, A);
-        assert_eq!(picker.arrive(mine.piece, 1, B), Landed::Useless);
-        assert_eq!(picker.release(A), [(mine.piece, 1)]);
-        assert_eq!(
-            pick_all(&mut picker, B, "xx", &mut rng)
-                .matches('2')
-                .count(),
-            1
-        );
+        let bad = picker.pick(asker(A, &set("xx")), &mut rng).unwrap().piece;
+        pick(&mut picker, B, "xx", &mut rng);
+        picker.arrive(bad, 0, A);
+        picker.arrive(bad, 1, B);
+        picker.verified(Time::ZERO, bad, false, &[1, 2]);
+        assert_eq!(pick(&mut picker, C, "xx", &mut rng), Some((bad.0, 0)));
+        let (mine, other) = (bad.0 as usize, 1 - bad.0 as usize);
+        let rest = pick_all(&mut picker, B, "xx", &mut rng);
+        assert_eq!((&rest[mine..=mine], &rest[other..=other]), ("0", "2"));
+        picker.arrive(bad, 0, C);
+        assert_eq!(picker.arrive(bad, 1, B), Landed::Useless);
+        assert_eq!(picker.release(C), [(bad, 1)]);
+        let rest = pick_all(&mut picker, PeerKey(4), "xx", &mut rng);
+        assert_eq!(&rest[mine..=mine], "2");
     }
 
     #[test]
@@ -496,7 +575,7 @@ mod tests {
                     let block = picker.pick(asker(*key, have), &mut rng);
                     if let Some(block) = block {
                         picker.arrive(block.piece, 0, *key);
-                        picker.verified(block.piece, true);
+                        picker.verified(Time::ZERO, block.piece, true, &[]);
                     }
                     block.is_some()
                 });

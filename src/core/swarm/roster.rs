@@ -235,6 +235,12 @@ impl Roster {
         }
     }
 
+    /// How often the peer `id` at `ip` has been banned, as far as is remembered.
+    pub(super) fn times_banned(&self, ip: IpAddr, id: PeerId) -> usize {
+        let hit = |b: &&Ban| b.ip == ip && b.id == id;
+        self.bans.iter().filter(hit).count()
+    }
+
     /// Whether the peer `id` at `ip` is refused.
     pub(super) fn is_banned(&self, now: Time, ip: IpAddr, id: PeerId) -> bool {
         let hit = |b: &Ban| b.ip == ip && b.id == id && b.until > now;

@@ -138,7 +138,8 @@ impl Chaos {
             10..=11 => {
                 if let Some(piece) = self.hashing.pop_first() {
                     let good = self.rng.u8(..4) > 0;
-                    self.b.verified(piece, good);
+                    let sums = [self.rng.u64(..2), self.rng.u64(..2)];
+                    self.b.summed(piece, good, &sums);
                 }
             }
             _ => {

@@ -158,7 +158,7 @@ fn whoever_says_again_what_it_has_can_only_have_more() {
         for (piece, c) in has.chars().enumerate() {
             let piece = PieceIndex(u32::try_from(piece).unwrap());
             assert_eq!(
-                b.swarm.has(PeerKey(1), piece),
+                b.swarm.peers[&PeerKey(1)].have.has(piece),
                 c == 'x',
                 "{again:?} {piece:?}"
             );

@@ -1,5 +1,6 @@
 //! The rules of a swarm as sentences. Whole swarms run in `tests/sim`.
 
+mod blame;
 mod chaos;
 mod connections;
 mod downloads;
@@ -16,7 +17,7 @@ use crate::base::time::Time;
 use crate::proto::peer::message::Message;
 
 use super::Swarm;
-use super::event::{Action, Close, Config, Event, PeerKey, Source, Verdict};
+use super::event::{Action, Close, Config, Event, PeerKey, Penalty, Source, Verdict};
 
 const MS: Duration = Duration::from_millis(1);
 const SEC: Duration = Duration::from_secs(1);
@@ -121,9 +122,14 @@ impl Bench {
     }
 
     fn verified(&mut self, piece: u32, good: bool) {
+        self.summed(piece, good, &[]);
+    }
+
+    fn summed(&mut self, piece: u32, good: bool, sums: &[u64]) {
         self.tell(Event::Verified {
             piece: PieceIndex(piece),
             good,
+            sums,
         });
     }
 
@@ -159,6 +165,15 @@ impl Bench {
             _ => None,
         });
         closed.collect()
+    }
+
+    /// Who was said to have sent bad data, and what becomes of it.
+    fn blamed(&self) -> Vec<(SocketAddr, Penalty)> {
+        let blamed = self.did.iter().filter_map(|a| match a {
+            Action::Blame { addr, penalty, .. } => Some((*addr, *penalty)),
+            _ => None,
+        });
+        blamed.collect()
     }
 
     fn dialled(&self) -> Vec<SocketAddr> {
