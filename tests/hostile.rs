@@ -13,7 +13,7 @@ use std::thread;
 use hivebt::base::bitfield::Bitfield;
 use hivebt::base::geometry::{BLOCK, Block, Geometry, PieceIndex};
 use hivebt::base::id::{InfoHash, PeerId};
-use hivebt::net::inbox::{Frame, Inbox};
+use hivebt::net::inbox::{Frame, Inbox, Stock};
 use hivebt::proto::metainfo::Metainfo;
 use hivebt::proto::peer::handshake::{self, Handshake};
 use hivebt::proto::peer::message::{Message, encode_piece};
@@ -119,8 +119,7 @@ impl Door {
                 }
             };
             if let Some(block) = piece {
-                let mut data = vec![0; block.len as usize];
-                inbox.payload(&mut data).unwrap();
+                let data = inbox.payload(block.len, &Heap).unwrap();
                 let at = usize::try_from(g.block_offset(block)).unwrap();
                 assert_eq!(data, self.data[at..at + data.len()], "{block:?}");
                 missing -= 1;
@@ -343,6 +342,19 @@ impl Liar {
     }
 }
 
+/// Blocks come into memory of their own.
+struct Heap;
+
+impl Stock<Vec<u8>> for Heap {
+    fn take(&self, len: u32) -> Vec<u8> {
+        vec![0; len as usize]
+    }
+
+    fn spare(&self) -> Option<Vec<u8>> {
+        None
+    }
+}
+
 /// What he is asked for of the last piece he keeps back until the other side has all the rest.
 fn lie(mut stream: TcpStream, liar: &Liar) -> Option<()> {
     let g = liar.geometry;
@@ -352,7 +364,7 @@ fn lie(mut stream: TcpStream, liar: &Liar) -> Option<()> {
     stream.write_all(&hello(liar.info_hash, 66).encode()).ok()?;
     send_if_open(&mut stream, &Message::Bitfield(Bitfield::all(g.pieces())))?;
     send_if_open(&mut stream, &Message::Unchoke)?;
-    let mut inbox = Inbox::new(stream.try_clone().ok()?);
+    let mut inbox = Inbox::<_, Vec<u8>>::new(stream.try_clone().ok()?);
     loop {
         if let Frame::Message(bytes) = inbox.next(&g).ok()? {
             match Message::decode(bytes, &g) {

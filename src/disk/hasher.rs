@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher as _, RandomState};
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use crate::base::geometry::{BLOCK, Geometry, PieceIndex};
-use crate::base::sha1::{Digest, Sha1, SideBySide};
+use crate::base::sha1::{Digest, Sha1, SideBySide, width};
 
 use super::assembly::Finished;
 use super::error::StorageError;
@@ -18,6 +19,11 @@ use super::storage::Storage;
 
 /// Jobs that one thread takes at a time at most.
 const BATCH: usize = 16;
+
+/// How long a piece waits for others to be hashed side by side with, which costs a third of hashing it alone…
+const PATIENCE: Duration = Duration::from_millis(4);
+/// …where pieces have come so fast of late that at least this many will be there by then.
+const COMPANY: u32 = 8;
 
 /// Jobs that wait at most. Their blocks are in the pool's count, so this bounds how far receiving runs ahead, not memory.
 const QUEUE: usize = 64;
@@ -86,6 +92,13 @@ pub struct Job {
     pub traced: bool,
 }
 
+impl Job {
+    /// Bytes of the piece.
+    fn len(&self) -> u64 {
+        self.target.geometry.piece_len(self.finished.piece).into()
+    }
+}
+
 /// The threads. One pool serves all torrents of a process.
 #[derive(Debug)]
 pub struct Hasher {
@@ -97,15 +110,24 @@ struct Shared {
     queue: Mutex<Queue>,
     /// Work has come, or the end.
     work: Condvar,
+    /// There are jobs enough for the thread that collects them, or the end has come.
+    enough: Condvar,
     /// There is room again, or the end.
     room: Condvar,
     threads: usize,
+    /// Bytes of pieces that may wait for others to come.
+    patient: u64,
     broken: Box<dyn Fn() + Send + Sync>,
 }
 
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<Job>,
+    /// Bytes of their pieces.
+    bytes: u64,
+    pace: Pace,
+    /// A thread waits for more of them, and is not to be joined by others.
+    collecting: bool,
     stopping: bool,
     broken: bool,
 }
@@ -117,20 +139,27 @@ pub fn default_threads() -> usize {
 }
 
 impl Hasher {
-    /// Starts `threads` threads (at least one), named `hash-0` and so on.
+    /// Starts `threads` threads (at least one), named `hash-0` and so on. While pieces come fast, up to `patient` bytes of them wait some
+    /// milliseconds for others, because it is cheaper to hash many at a time. It should be well below what may be unverified at once.
     ///
     /// A panic in one of them is a bug, in here or in what a target's `done` does. Then `broken` is called on that thread, which is the
     /// place to end the program with an error; should it return, every later [`Hasher::submit`] panics too. Nothing waits for ever.
     ///
     /// # Errors
     /// If the system gives no thread.
-    pub fn start(threads: usize, broken: impl Fn() + Send + Sync + 'static) -> io::Result<Self> {
+    pub fn start(
+        threads: usize,
+        patient: u64,
+        broken: impl Fn() + Send + Sync + 'static,
+    ) -> io::Result<Self> {
         let threads = threads.max(1);
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             work: Condvar::new(),
+            enough: Condvar::new(),
             room: Condvar::new(),
             threads,
+            patient,
             broken: Box::new(broken),
         });
         let mut hasher = Self {
@@ -155,9 +184,14 @@ impl Hasher {
             queue = wait(&self.shared.room, queue);
         }
         assert!(!queue.broken, "a hashing thread panicked");
+        queue.bytes += job.len();
+        queue.pace.count(Instant::now());
         queue.jobs.push_back(job);
-        drop(queue);
-        self.shared.work.notify_one();
+        if !queue.collecting {
+            self.shared.work.notify_one();
+        } else if self.shared.are_enough(&queue) {
+            self.shared.enough.notify_one();
+        }
     }
 
     /// Finishes what is queued, then ends the threads; returns when they have ended. Dropping does the same.
@@ -169,7 +203,7 @@ impl Hasher {
 impl Drop for Hasher {
     fn drop(&mut self) {
         held(&self.shared.queue).stopping = true;
-        self.shared.work.notify_all();
+        self.shared.wake_all();
         let here = thread::current().id();
         // If a target's `done` lets go of the pool, its own thread ends by itself after it. A panic was reported through `broken`.
         let others = self.threads.drain(..).filter(|t| t.thread().id() != here);
@@ -194,20 +228,81 @@ impl Shared {
         drop(alarm);
     }
 
-    /// A fair share of what waits; `None` when there is nothing and there will be nothing.
+    /// What one thread is to do next; `None` when there is nothing left for it, and there will be nothing.
     fn next_batch(&self) -> Option<Vec<Job>> {
         let mut queue = held(&self.queue);
-        while queue.jobs.is_empty() {
+        while queue.jobs.is_empty() || queue.collecting {
             if queue.stopping || queue.broken {
                 return None;
             }
             queue = wait(&self.work, queue);
         }
-        let share = queue.jobs.len().div_ceil(self.threads).min(BATCH);
-        let batch = queue.jobs.drain(..share).collect();
+        let waiting = queue.jobs.len();
+        let mut share = waiting.div_ceil(self.threads);
+        if width() > 1 && queue.pace.is_fast() {
+            queue = self.collect(queue);
+            share = queue.jobs.len();
+        }
+        let batch: Vec<_> = queue.jobs.drain(..share.min(BATCH)).collect();
+        queue.bytes -= batch.iter().map(Job::len).sum::<u64>();
+        if !queue.jobs.is_empty() {
+            self.work.notify_one();
+        }
         drop(queue);
         self.room.notify_all();
         Some(batch)
+    }
+
+    /// Waits until it is worth while to hash what is there.
+    fn collect<'a>(&self, mut queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
+        let deadline = Instant::now() + PATIENCE;
+        queue.collecting = true;
+        while !self.are_enough(&queue) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            queue = self
+                .enough
+                .wait_timeout(queue, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        queue.collecting = false;
+        queue
+    }
+
+    fn are_enough(&self, queue: &Queue) -> bool {
+        let full = queue.jobs.len() >= width().min(BATCH) || queue.bytes >= self.patient;
+        full || queue.stopping || queue.broken
+    }
+
+    fn wake_all(&self) {
+        for condition in [&self.work, &self.enough, &self.room] {
+            condition.notify_all();
+        }
+    }
+}
+
+/// How fast pieces come in.
+#[derive(Default)]
+struct Pace {
+    last: Option<Instant>,
+    /// From one piece to the next, as an average that forgets half of what it knows with every other piece.
+    gap: Option<Duration>,
+}
+
+impl Pace {
+    fn count(&mut self, now: Instant) {
+        if let Some(last) = self.last.replace(now) {
+            let gap = now.saturating_duration_since(last);
+            self.gap = Some(self.gap.map_or(gap, |before| (before * 3 + gap) / 4));
+        }
+    }
+
+    /// Whether [`COMPANY`] comes within [`PATIENCE`], if it goes on like this.
+    fn is_fast(&self) -> bool {
+        self.gap.is_some_and(|gap| gap * COMPANY <= PATIENCE)
     }
 }
 
@@ -224,17 +319,13 @@ impl Drop for Alarm<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
             held(&self.0.queue).broken = true;
-            self.0.work.notify_all();
-            self.0.room.notify_all();
+            self.0.wake_all();
             (self.0.broken)();
         }
     }
 }
 
-fn wait<'a, T>(
-    condition: &Condvar,
-    guard: std::sync::MutexGuard<'a, T>,
-) -> std::sync::MutexGuard<'a, T> {
+fn wait<'a, T>(condition: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
     condition
         .wait(guard)
         .unwrap_or_else(PoisonError::into_inner)

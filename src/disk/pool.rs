@@ -13,7 +13,8 @@ use super::held;
 /// **The bound.** Buffers are kept for longer than it takes to read one block from a socket only by an [`super::assembly::Assembly`]
 /// (and the jobs that it hands to the hasher), which keeps one only while all buffers in use fit the cache, see [`Pool::is_over`]. So
 /// at any time there are at most `cache` bytes of buffers, rounded down to whole blocks, and one more for each thread that is just
-/// receiving a block. A buffer is always given at once, whatever the others do, so that no reader waits for another. Beside the buffers an
+/// receiving a block. A buffer is always given at once, whatever the others do, so that no reader waits for another;
+/// those that a reader merely hopes to fill ([`Pool::spare`]) only while a quarter of the cache is free. Beside the buffers an
 /// assembly needs 32 bytes for each block of the pieces that are begun: 1.6 MiB for fifty pieces of 16 MiB.
 #[derive(Clone)]
 pub struct Pool(Arc<Shared>);
@@ -58,6 +59,13 @@ impl Pool {
             len: len as usize,
             pool: self.clone(),
         }
+    }
+
+    /// A buffer of a whole block that may come to nothing; none where a quarter of the cache or less is left.
+    #[must_use]
+    pub fn spare(&self) -> Option<Buffer> {
+        let used = self.used();
+        (used < self.0.limit / 4 * 3).then(|| self.take(BLOCK))
     }
 
     /// Whether more buffers are in use than the cache holds; then a block goes to the file on arrival.

@@ -37,7 +37,7 @@ fn bench(storage: Storage, geometry: Geometry) -> Bench {
 }
 
 fn hasher(threads: usize) -> Hasher {
-    Hasher::start(threads, || panic!("a hashing thread panicked")).unwrap()
+    Hasher::start(threads, 1 << 20, || panic!("a hashing thread panicked")).unwrap()
 }
 
 impl Bench {
@@ -218,7 +218,7 @@ fn a_panic_in_a_hashing_thread_is_heard_and_nobody_waits_for_ever() {
     let heard = Arc::new(AtomicBool::new(false));
     let (tell, told) = channel();
     let flag = Arc::clone(&heard);
-    let hasher = Hasher::start(1, move || {
+    let hasher = Hasher::start(1, 0, move || {
         flag.store(true, Ordering::SeqCst);
         tell.send(()).unwrap();
     });

@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 use crate::base::geometry::{BLOCK, Block};
 use crate::base::id::{InfoHash, PeerId};
 use crate::core::swarm::event::PeerKey;
-use crate::net::inbox::{Broken, Frame, Inbox};
+use crate::disk::pool::{Buffer, Pool};
+use crate::net::inbox::{Broken, Frame, Inbox, Stock};
 use crate::net::tcp;
 use crate::proto::peer::extended::{ExtendedHandshake, HANDSHAKE_ID};
 use crate::proto::peer::handshake::{self, Handshake};
 use crate::proto::peer::message::{self, Fault, Message};
 
+use super::batches::{Batches, LARGE, SMALL};
 use super::outbox::{Outbox, Work};
 use super::threads;
 use super::torrent::Torrent;
@@ -24,9 +26,7 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Requests that we queue for a peer before we drop some; said in the extension handshake.
 pub const REQUEST_QUEUE: u32 = 500;
 
-/// Bytes of blocks that a writer takes at once: on a fast link enough to make the cost of a batch small…
-const MAX_BATCH: u32 = 8 * BLOCK;
-/// …and on a slow one little enough that a choke or a have does not wait behind it for longer than this.
+/// A writer takes as many blocks at once as its link carries in this time, so that a choke or a have does not wait behind them for longer.
 const BATCH_TIME: Duration = Duration::from_millis(10);
 
 /// What both ends of a connection know once they have shaken hands.
@@ -192,6 +192,7 @@ fn read(
 ) -> Result<(), Broken> {
     let geometry = torrent.geometry();
     let limit = &torrent.setting.limits.download;
+    let stock = FromPool(&torrent.setting.pool);
     let mut inbox = Inbox::new(stream);
     loop {
         match inbox.next(&geometry)? {
@@ -201,16 +202,34 @@ fn read(
                 return Err(Fault::Range(message::PIECE_ID).into());
             }
             Frame::Piece(block) => {
-                let mut buffer = torrent.setting.pool.take(block.len);
-                inbox.payload(&mut buffer)?;
+                let buffer = inbox.payload(block.len, &stock)?;
                 torrent.block(peer, block, buffer);
-                // Not reading is how the far end learns to be slower.
                 let clock = torrent.setting.clock;
-                if !outbox.sleep_until(clock.instant(limit.reserve(clock.now(), block.len))) {
+                let now = clock.now();
+                let moment = limit.reserve(now, block.len);
+                if moment <= now {
+                    continue;
+                }
+                // Not reading is how the far end learns to be slower.
+                inbox.restrain();
+                if !outbox.sleep_until(clock.instant(moment)) {
                     return Ok(());
                 }
             }
         }
+    }
+}
+
+/// Blocks are received into buffers of the pool.
+struct FromPool<'a>(&'a Pool);
+
+impl Stock<Buffer> for FromPool<'_> {
+    fn take(&self, len: u32) -> Buffer {
+        self.0.take(len)
+    }
+
+    fn spare(&self) -> Option<Buffer> {
+        self.0.spare()
     }
 }
 
@@ -222,9 +241,9 @@ struct Writer<'a> {
     outbox: &'a Outbox,
     messages: Vec<u8>,
     blocks: Vec<Block>,
+    /// Room for [`SMALL`] bytes.
     data: Vec<u8>,
-    /// Bytes to take at once: what the link carried of late in [`BATCH_TIME`].
-    batch: u32,
+    pace: Pace,
 }
 
 impl<'a> Writer<'a> {
@@ -237,7 +256,7 @@ impl<'a> Writer<'a> {
             messages: Vec::new(),
             blocks: Vec::new(),
             data: Vec::new(),
-            batch: 2 * BLOCK,
+            pace: Pace::new(Instant::now()),
         }
     }
 
@@ -255,9 +274,24 @@ impl<'a> Writer<'a> {
     }
 
     fn serve(&mut self) -> io::Result<()> {
+        let batches: &Batches = &self.torrent.setting.batches;
+        let wanted = self.pace.batch;
+        let large = if wanted > SMALL { batches.lend() } else { None };
+        let Some(mut data) = large else {
+            let mut data = std::mem::take(&mut self.data);
+            let outcome = self.serve_from(&mut data, wanted.min(SMALL));
+            self.data = data;
+            return outcome;
+        };
+        let outcome = self.serve_from(&mut data, wanted);
+        batches.give_back(data);
+        outcome
+    }
+
+    /// Sends up to `max` bytes of blocks by way of `data`.
+    fn serve_from(&mut self, data: &mut Vec<u8>, max: u32) -> io::Result<()> {
         self.blocks.clear();
-        self.torrent
-            .next_uploads(self.peer, self.batch, &mut self.blocks);
+        self.torrent.next_uploads(self.peer, max, &mut self.blocks);
         let bytes: u32 = self.blocks.iter().map(|block| block.len).sum();
         if bytes == 0 {
             return Ok(());
@@ -274,18 +308,17 @@ impl<'a> Writer<'a> {
         if !self.outbox.sleep_until(clock.instant(moment)) {
             return Err(io::ErrorKind::NotConnected.into());
         }
-        self.load(bytes)?;
-        let begun = Instant::now();
-        self.send()?;
-        self.adapt(bytes, begun.elapsed());
+        data.resize(bytes as usize, 0);
+        self.load(data)?;
+        self.send(data)?;
+        self.pace.carried(Instant::now(), bytes);
         Ok(())
     }
 
     /// Reads the blocks into `data`, those that follow one another with one read.
-    fn load(&mut self, bytes: u32) -> io::Result<()> {
-        self.data.resize(bytes as usize, 0);
+    fn load(&self, data: &mut [u8]) -> io::Result<()> {
         let geometry = self.torrent.geometry();
-        let (mut rest, mut blocks) = (&mut self.data[..], &self.blocks[..]);
+        let (mut rest, mut blocks) = (data, &self.blocks[..]);
         while let Some(&first) = blocks.first() {
             let offset = geometry.block_offset(first);
             let mut len = u64::from(first.len);
@@ -306,14 +339,14 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn send(&self) -> io::Result<()> {
+    fn send(&self, data: &[u8]) -> io::Result<()> {
         let heads: Vec<_> = self
             .blocks
             .iter()
             .map(|&block| message::encode_piece(block))
             .collect();
         let mut parts = Vec::with_capacity(2 * heads.len());
-        let mut rest = &self.data[..];
+        let mut rest = data;
         for (head, block) in heads.iter().zip(&self.blocks) {
             let (data, after) = rest.split_at(block.len as usize);
             parts.extend([IoSlice::new(head), IoSlice::new(data)]);
@@ -321,14 +354,36 @@ impl<'a> Writer<'a> {
         }
         write_all(self.stream, &mut parts)
     }
+}
 
-    fn adapt(&mut self, bytes: u32, took: Duration) {
-        let carried = u64::from(bytes) * 1_000_000
-            / (u64::try_from(took.as_micros()).unwrap_or(u64::MAX)).max(1);
-        let target = carried * u64::try_from(BATCH_TIME.as_millis()).unwrap_or(0) / 1000;
-        self.batch = u32::try_from(target)
-            .unwrap_or(u32::MAX)
-            .clamp(BLOCK, MAX_BATCH);
+/// How much a link carries, as far as its writer can tell.
+#[derive(Debug)]
+struct Pace {
+    since: Instant,
+    bytes: u64,
+    /// Bytes to take at once: what the link carried of late in [`BATCH_TIME`].
+    batch: u32,
+}
+
+impl Pace {
+    fn new(now: Instant) -> Self {
+        Self {
+            since: now,
+            bytes: 0,
+            batch: 2 * BLOCK,
+        }
+    }
+
+    /// A batch is out of our hands. It may well lie in the socket yet, so it says nothing by itself: what counts is how many go in a while.
+    fn carried(&mut self, now: Instant, bytes: u32) {
+        self.bytes += u64::from(bytes);
+        let time = now.saturating_duration_since(self.since);
+        if time < BATCH_TIME {
+            return;
+        }
+        let share = u128::from(self.bytes) * BATCH_TIME.as_micros() / time.as_micros();
+        self.batch = u32::try_from(share).unwrap_or(u32::MAX).clamp(BLOCK, LARGE);
+        (self.since, self.bytes) = (now, 0);
     }
 }
 
@@ -342,4 +397,33 @@ fn write_all(mut to: &TcpStream, mut parts: &mut [IoSlice<'_>]) -> io::Result<()
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The batch after a second at `rate` bytes a second, where a socket swallows `buffer` bytes at once to begin with.
+    fn settled(rate: u64, buffer: u64) -> u32 {
+        let begun = Instant::now();
+        let mut pace = Pace::new(begun);
+        let (mut sent, mut now) = (0, begun);
+        while now < begun + Duration::from_secs(1) {
+            sent += u64::from(pace.batch);
+            let free = Duration::from_micros(sent.saturating_sub(buffer) * 1_000_000 / rate);
+            now = (begun + free).max(now + Duration::from_micros(5));
+            pace.carried(now, pace.batch);
+        }
+        pace.batch
+    }
+
+    #[test]
+    fn a_batch_is_what_the_link_carries_in_a_hundredth_of_a_second() {
+        for buffer in [0, 128 << 10, 1 << 20] {
+            let tenth = settled(10_000_000, buffer);
+            assert!((80_000..=110_000).contains(&tenth), "{tenth}");
+            assert_eq!(settled(100_000, buffer), BLOCK);
+            assert_eq!(settled(1_000_000_000, buffer), LARGE);
+        }
+    }
 }

@@ -17,6 +17,7 @@ use crate::disk::storage::Storage;
 use crate::net::tcp::{self, Bind};
 use crate::proto::metainfo::Metainfo;
 
+use super::batches::Batches;
 use super::clock::Clock;
 use super::connection;
 use super::limits::{Limit, Limits};
@@ -54,6 +55,7 @@ pub struct Session {
     listening: SocketAddr,
     limits: Arc<Limits>,
     pool: Pool,
+    batches: Arc<Batches>,
     hasher: Arc<Hasher>,
     torrents: Mutex<HashMap<InfoHash, Arc<Torrent>>>,
     greeting: Mutex<HashMap<IpAddr, usize>>,
@@ -70,7 +72,8 @@ impl Session {
         let listening = listener
             .local_addr()
             .map_err(|error| cannot_listen(options, &error))?;
-        let hasher = Hasher::start(hasher::default_threads(), || {
+        // Half of the cache may wait for its hash: a third of that for company, and as much is being hashed meanwhile.
+        let hasher = Hasher::start(hasher::default_threads(), options.cache / 6, || {
             std::process::exit(Exit::Failed as i32)
         });
         let session =
@@ -84,6 +87,7 @@ impl Session {
                     download: Limit::new(options.max_download),
                 }),
                 pool: Pool::new(options.cache),
+                batches: Arc::default(),
                 hasher: Arc::new(hasher.map_err(|error| {
                     Failure::new(Exit::Failed, "start", "hashing threads", error)
                 })?),
@@ -124,6 +128,7 @@ impl Session {
             on_happening: Box::new(on_happening),
             dial: Box::new(move |torrent, addr| session.dial(torrent, addr)),
             pool: self.pool.clone(),
+            batches: self.batches.clone(),
             hasher: self.hasher.clone(),
         };
         let torrent = Torrent::start(metainfo, storage, holdings, config, setting);

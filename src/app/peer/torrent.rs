@@ -23,6 +23,7 @@ use crate::disk::storage::Storage;
 use crate::proto::metainfo::Metainfo;
 use crate::proto::peer::message::Message;
 
+use super::batches::Batches;
 use super::clock::Clock;
 use super::limits::Limits;
 use super::outbox::Outbox;
@@ -57,6 +58,8 @@ pub struct Setting {
     pub dial: Box<Dial>,
     /// Where blocks of unfinished pieces live.
     pub pool: Pool,
+    /// Memory for large batches of blocks to send.
+    pub batches: Arc<Batches>,
     /// Who hashes and writes finished pieces.
     pub hasher: Arc<Hasher>,
 }
