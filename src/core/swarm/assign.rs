@@ -31,6 +31,10 @@ const PATIENCE: u32 = 8;
 const LEAST_PATIENCE: Duration = Duration::from_secs(2);
 const MOST_PATIENCE: Duration = Duration::from_secs(60);
 
+/// Of so many pieces a random one is the next to be shown. Peers that want the payload in order get it nearly so; two seeds that do not know
+/// of each other seldom show the same piece.
+const AT_RANDOM: usize = 32;
+
 /// A piece shown to a peer and not yet sent to it whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Assignment {
@@ -51,8 +55,10 @@ struct Shown {
 pub(super) struct Assigner {
     geometry: Geometry,
     active: bool,
-    /// Pieces nobody was shown, the next one at the end.
+    /// Pieces nobody was shown, the next ones at the end.
     unshown: VecDeque<PieceIndex>,
+    /// Pieces shown to peers that left, to be shown before those.
+    returned: Vec<PieceIndex>,
     /// Pieces shown that nobody has announced.
     pending: BTreeMap<PieceIndex, Shown>,
     /// The same by time.
@@ -66,21 +72,16 @@ pub(super) struct Assigner {
 impl Assigner {
     /// Active if we have everything, and that is more than one piece: there is nothing to share out otherwise, and libtorrent drops a
     /// peer whose first `have` makes it a seed.
-    pub(super) fn new(
-        geometry: Geometry,
-        active: bool,
-        rng: &mut fastrand::Rng,
-        now: Time,
-    ) -> Self {
+    pub(super) fn new(geometry: Geometry, active: bool, now: Time) -> Self {
         let mut unshown = Vec::new();
         if active && geometry.pieces() > 1 {
-            unshown.extend(geometry.all());
-            rng.shuffle(&mut unshown);
+            unshown.extend(geometry.all().rev());
         }
         Self {
             geometry,
             active: !unshown.is_empty(),
             unshown: unshown.into(),
+            returned: Vec::new(),
             pending: BTreeMap::new(),
             oldest: BTreeSet::new(),
             unsent: 0,
@@ -98,6 +99,7 @@ impl Assigner {
     pub(super) fn retire(&mut self) {
         self.active = false;
         self.unshown = VecDeque::new();
+        self.returned.clear();
         self.pending.clear();
         self.oldest.clear();
     }
@@ -119,7 +121,7 @@ impl Assigner {
 
     /// Whether every piece has been shown and announced by somebody. Until the last ones are, everybody would ask us for them.
     pub(super) fn is_done(&self) -> bool {
-        self.unshown.is_empty() && self.pending.is_empty()
+        self.unshown.is_empty() && self.returned.is_empty() && self.pending.is_empty()
     }
 
     /// How soon to look whether the uplink idles or a piece has been lost, if either can be; `often` while something is on its way.
@@ -129,13 +131,27 @@ impl Assigner {
     }
 
     /// The next piece to show, one for which `is_rare` holds: nobody has it. `None` if all have been shown.
-    pub(super) fn next(&mut self, is_rare: impl Fn(PieceIndex) -> bool) -> Option<PieceIndex> {
-        while let Some(piece) = self.unshown.pop_back() {
+    pub(super) fn next(
+        &mut self,
+        rng: &mut fastrand::Rng,
+        is_rare: impl Fn(PieceIndex) -> bool,
+    ) -> Option<PieceIndex> {
+        loop {
+            let piece = match self.returned.pop() {
+                Some(piece) => piece,
+                None => self.take_unshown(rng)?,
+            };
             if is_rare(piece) {
                 return Some(piece);
             }
         }
-        None
+    }
+
+    fn take_unshown(&mut self, rng: &mut fastrand::Rng) -> Option<PieceIndex> {
+        let last = self.unshown.len().checked_sub(1)?;
+        let chosen = last - rng.usize(..=last.min(AT_RANDOM - 1));
+        self.unshown.swap(chosen, last);
+        self.unshown.pop_back()
     }
 
     /// `piece` has been shown to `to`.
@@ -175,7 +191,7 @@ impl Assigner {
             .collect();
         for piece in theirs {
             self.announced(piece);
-            self.unshown.push_back(piece);
+            self.returned.push(piece);
         }
     }
 

@@ -123,7 +123,6 @@ impl Swarm {
         seed: u64,
         now: Time,
     ) -> Self {
-        let mut rng = fastrand::Rng::with_seed(seed);
         Self {
             us,
             geometry,
@@ -131,7 +130,7 @@ impl Swarm {
             roster: Roster::default(),
             picker: Picker::new(geometry, &have, wanted, config.sequential),
             choker: Choker::new(config.upload_slots, now),
-            assigner: Assigner::new(geometry, config.assign && have.is_full(), &mut rng, now),
+            assigner: Assigner::new(geometry, config.assign && have.is_full(), now),
             restraint: Restraint::new(),
             waiting: 0,
             throttled: false,
@@ -142,7 +141,7 @@ impl Swarm {
             uplink: Capacity::new(Duration::from_millis(250)),
             wake: None,
             closed: false,
-            rng,
+            rng: fastrand::Rng::with_seed(seed),
             withheld: Withheld::none(have.len()),
             have,
             config,

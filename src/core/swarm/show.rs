@@ -37,7 +37,7 @@ impl Swarm {
                 break;
             };
             let rarity = self.picker.rarity();
-            let Some(piece) = self.assigner.next(|p| rarity.copies(p) == 0) else {
+            let Some(piece) = self.assigner.next(&mut self.rng, |p| rarity.copies(p) == 0) else {
                 break;
             };
             let assignment = self.assigner.shown(now, piece, key);
