@@ -19,6 +19,7 @@ pub mod folder;
 mod handles;
 pub mod hash;
 pub mod hasher;
+pub mod holes;
 pub mod junk;
 pub mod keep;
 pub mod layout;

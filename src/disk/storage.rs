@@ -11,9 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
-use crate::base::bitfield::Bitfield;
 use crate::base::filemap::{FileMap, Span};
-use crate::base::geometry::Geometry;
 use crate::proto::resume::Stamp;
 
 use super::error::{Act, StorageError};
@@ -125,9 +123,8 @@ impl Storage {
     }
 
     fn read_span(&self, span: Span, out: &mut [u8]) -> Result<(), StorageError> {
-        let read = self
-            .handle(span.file, false)?
-            .read_exact_at(out, span.offset);
+        let handle = self.handle_for(span, false)?;
+        let read = handle.read_exact_at(out, span.offset);
         read.map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => {
                 io::Error::new(error.kind(), "the file is shorter than the torrent says")
@@ -156,7 +153,7 @@ impl Storage {
     }
 
     fn write_span(&self, span: Span, source: &mut Source<'_>) -> Result<(), StorageError> {
-        let handle = self.handle(span.file, true)?;
+        let handle = self.handle_for(span, true)?;
         let written = source.write(&handle, span.offset, span.len);
         // After the write, so that whoever clears the mark before he syncs has this write in what he syncs.
         self.marks[span.file].fetch_or(UNSYNCED | UNSTAMPED, Ordering::AcqRel);
@@ -232,59 +229,6 @@ impl Storage {
         }))
     }
 
-    /// The pieces of which at least a byte may have been written. In an unfinished payload holes do not count, where the file system
-    /// tells them; in a finished one every byte counts, because its owner may have made it with holes.
-    ///
-    /// # Errors
-    /// If a file cannot be opened.
-    pub fn occupied(&self, geometry: &Geometry) -> Result<Bitfield, StorageError> {
-        let mut pieces = Bitfield::none(geometry.pieces());
-        let files = self.layout.files.iter().zip(self.stamps()?);
-        for (n, (file, stamp)) in files.enumerate() {
-            if stamp.is_some() && !file.pad && file.len > 0 {
-                self.occupied_in(n, geometry, &mut pieces)?;
-            }
-        }
-        Ok(pieces)
-    }
-
-    fn occupied_in(
-        &self,
-        file: usize,
-        geometry: &Geometry,
-        pieces: &mut Bitfield,
-    ) -> Result<(), StorageError> {
-        let range = self.map.range(file);
-        let mut mark = |from: u64, to: u64| {
-            let end = range.start.saturating_add(to).min(range.end);
-            for piece in geometry.touched(range.start + from..end) {
-                pieces.set(piece);
-            }
-        };
-        let len = range.end - range.start;
-        if self.is_published() {
-            mark(0, len);
-            return Ok(());
-        }
-        let handle = self.handle(file, false)?;
-        let mut at = 0;
-        while at < len {
-            match sys::next_data(&handle, at) {
-                Ok(Some(data)) if data.end > at => {
-                    mark(data.start, data.end);
-                    at = data.end;
-                }
-                Ok(None) => break,
-                // A file system that cannot tell: it may be data throughout.
-                Ok(Some(_)) | Err(_) => {
-                    mark(at, len);
-                    break;
-                }
-            }
-        }
-        Ok(())
-    }
-
     pub(super) fn place(&self) -> RwLockReadGuard<'_, Place> {
         self.place.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -310,16 +254,36 @@ impl Storage {
     /// The open file; made if it is not there and `making`.
     pub(super) fn handle(&self, file: usize, making: bool) -> Result<Arc<File>, StorageError> {
         let place = self.place();
+        if let Some(handle) = self.handles.get(file)
+            && (place.writable || !making)
+        {
+            return Ok(handle);
+        }
+        let opened = self.open(&place, file, making)?;
+        if place.writable {
+            self.grow(&opened, file)
+                .map_err(self.tree.fail(Act::Write, &self.relative(&place, file)))?;
+        }
+        Ok(self.handles.put(file, opened))
+    }
+
+    /// The open file for the bytes of `span`. One that is read or written from end to end, as are thousands of small ones, is not kept
+    /// open, and gets its length by being written.
+    fn handle_for(&self, span: Span, making: bool) -> Result<Arc<File>, StorageError> {
+        if span.len == self.layout.files[span.file].len {
+            return self.open(&self.place(), span.file, making).map(Arc::new);
+        }
+        self.handle(span.file, making)
+    }
+
+    fn open(&self, place: &Place, file: usize, making: bool) -> Result<File, StorageError> {
         let access = match (place.writable, making) {
             (false, false) => Access::Read,
             (true, false) => Access::Write,
             (true, true) => Access::Create,
-            (false, true) => return Err(self.refuse_to_write(&place, file)),
+            (false, true) => return Err(self.refuse_to_write(place, file)),
         };
-        if let Some(handle) = self.handles.get(file) {
-            return Ok(handle);
-        }
-        let rel = self.relative(&place, file);
+        let rel = self.relative(place, file);
         let opened = self.tree.file(&rel, access).or_else(|error| {
             if !is_out_of_handles(&error.source) {
                 return Err(error);
@@ -327,9 +291,9 @@ impl Storage {
             self.handles.clear();
             self.tree.file(&rel, access)
         })?;
-        self.make_fit(&opened, file, place.writable)
-            .map_err(self.tree.fail(Act::Write, &rel))?;
-        Ok(self.handles.put(file, opened))
+        self.check_fit(&opened, file)
+            .map_err(self.tree.fail(Act::Open, &rel))?;
+        Ok(opened)
     }
 
     fn refuse_to_write(&self, place: &Place, file: usize) -> StorageError {
@@ -338,8 +302,8 @@ impl Storage {
         self.tree.fail(Act::Write, &self.relative(place, file))(error)
     }
 
-    /// Sees that what was opened is a regular file, no longer than it should be; one that is downloaded gets its full length.
-    fn make_fit(&self, opened: &File, file: usize, writable: bool) -> io::Result<()> {
+    /// Sees that what was opened is a regular file, no longer than it should be.
+    fn check_fit(&self, opened: &File, file: usize) -> io::Result<()> {
         let expected = self.layout.files[file].len;
         let meta = sys::meta(opened)?;
         if meta.kind != sys::Kind::File {
@@ -349,7 +313,13 @@ impl Storage {
             let text = format!("it has {} bytes, but {expected} in the torrent", meta.len);
             return Err(io::Error::other(text));
         }
-        if writable && meta.len < expected {
+        Ok(())
+    }
+
+    /// Gives a file that is downloaded its full length.
+    fn grow(&self, opened: &File, file: usize) -> io::Result<()> {
+        let expected = self.layout.files[file].len;
+        if sys::meta(opened)?.len < expected {
             opened.set_len(expected)?;
             self.marks[file].fetch_or(UNSYNCED | UNSTAMPED, Ordering::AcqRel);
         }

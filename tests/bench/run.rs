@@ -8,6 +8,7 @@
 //! - `small`: a torrent of a folder of small files in memory (without torf where they are more than 2,000: it takes minutes)
 //! - `disk`: a torrent of one file on the disk that the build lies on; the page cache is emptied before each turn where root may do that
 //! - `transfer`: one to one over loopback
+//! - `files`: 100,000 files of 4 KiB one to one over loopback
 //! - `curve`: what an announce costs the tracker's core, by the size of the swarm
 //! - `memory`: what a tracker needs for a million peers
 //! - `announce`, `announce-udp`: what a tracker answers over HTTP and UDP
@@ -93,6 +94,10 @@ fn main() {
     }
     if wanted("transfer") {
         tables.extend(transfer::table(&moved));
+    }
+    if wanted("files") {
+        let files = count("HIVEBT_BENCH_FILES", 100_000);
+        tables.extend(transfer::of_small_files(&Plan { files, ..moved }));
     }
     if wanted("curve") {
         tables.push(curve::table(&moved));

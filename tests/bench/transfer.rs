@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -43,8 +43,36 @@ struct Stage<'a> {
     torrent: &'a Torrent,
 }
 
-/// The table, or none where there is no place for it.
+/// A file of the given size is moved; no table where there is no place for it.
 pub fn table(plan: &Plan) -> Option<Table> {
+    let title = "One to one over loopback, from the leecher's start to the complete payload";
+    moved(plan, title, "MiB/s", plan.mib as f64, |folder| {
+        let file = folder.join("payload.bin");
+        payload::file(&file, plan.mib << 20, 2);
+        file
+    })
+}
+
+/// So many files of 4 KiB are moved.
+pub fn of_small_files(plan: &Plan) -> Option<Table> {
+    let title = format!("{} files of 4 KiB one to one over loopback", plan.files);
+    moved(plan, &title, "files/s", plan.files as f64, |folder| {
+        let top = folder.join("many");
+        for n in 0..plan.files {
+            let name = format!("{:03}/{n:06}", n / 1000);
+            payload::file(&top.join(name), 4096, n as u64);
+        }
+        top
+    })
+}
+
+fn moved(
+    plan: &Plan,
+    title: &str,
+    unit: &str,
+    units: f64,
+    make: impl FnOnce(&Path) -> PathBuf,
+) -> Option<Table> {
     let network = match Network::loopback(3) {
         Ok(network) => network,
         Err(reason) => {
@@ -53,8 +81,7 @@ pub fn table(plan: &Plan) -> Option<Table> {
         }
     };
     let dir = TempDir::in_memory("bench-transfer");
-    let file = dir.join("data/payload.bin");
-    payload::file(&file, plan.mib << 20, 2);
+    let file = make(&dir.folder("data"));
     let announce = format!("http://{}:{PORT}/announce", network.host(0).address);
     let torrent = Torrent::create(&file, &announce, &["-l", "1M"]);
     let stage = Stage {
@@ -81,7 +108,7 @@ pub fn table(plan: &Plan) -> Option<Table> {
             (name, Box::new(move || transfer(pair, stage)))
         })
         .collect();
-    Some(tabulate(plan, &contestants))
+    Some(tabulate(plan, title, (unit, units), &contestants))
 }
 
 fn transfer(pair: Pair, stage: &Stage<'_>) -> Transfer {
@@ -91,8 +118,14 @@ fn transfer(pair: Pair, stage: &Stage<'_>) -> Transfer {
     // A tracker of its own as well: one that has seen another run would send the leecher to peers that are gone.
     let tracker = Tracker::start(network.host(0), PORT, &[]);
     let (here, there) = (network.host(1), network.host(2));
-    let data = dir.folder("data");
-    fs::hard_link(torrent.payload(), data.join(&torrent.name)).expect("the same file system");
+    let data = if torrent.payload().is_dir() {
+        let _ = fs::remove_dir_all(torrent.parent.join(".hivebt"));
+        torrent.parent.clone()
+    } else {
+        let data = dir.folder("data");
+        fs::hard_link(torrent.payload(), data.join(&torrent.name)).expect("the same file system");
+        data
+    };
     let (to, home) = (dir.folder("to"), dir.folder("home"));
     let seeder = match pair {
         Pair::Ours => Peer::seed(here, &torrent.file, &data, &[]).process,
@@ -107,7 +140,9 @@ fn transfer(pair: Pair, stage: &Stage<'_>) -> Transfer {
         Pair::Theirs(client) => client.get(there, &torrent.file, &to, &home.join("l")),
     };
     let mut result = Transfer::default();
-    let first_byte = watch(pair, &seeder, &leecher, &to, &mut result);
+    // Looking through many files would slow down what is measured.
+    let few = torrent.payload().is_file();
+    let first_byte = watch(pair, few, &seeder, &leecher, &to, &mut result);
     result.total = begun.elapsed().as_secs_f64();
     result.moving = first_byte.map_or(result.total, |first| first.elapsed().as_secs_f64());
     if !leecher.has_ended() {
@@ -138,6 +173,7 @@ fn transfer(pair: Pair, stage: &Stage<'_>) -> Transfer {
 /// Watches until the leecher is done: its memory, the seeder's, and when the first byte reached the disk.
 fn watch(
     pair: Pair,
+    few: bool,
     seeder: &Process,
     leecher: &Process,
     to: &Path,
@@ -158,7 +194,7 @@ fn watch(
         );
         look_at(seeder, &mut result.seeder);
         look_at(leecher, &mut result.leecher);
-        if first_byte.is_none() && has_blocks(to) {
+        if first_byte.is_none() && few && has_blocks(to) {
             first_byte = Some(Instant::now());
         }
         thread::sleep(Duration::from_millis(5));
@@ -173,25 +209,30 @@ fn has_blocks(folder: &Path) -> bool {
         .any(|path| fs::metadata(folder.join(path)).is_ok_and(|m| m.blocks() > 64))
 }
 
-fn tabulate(plan: &Plan, contestants: &[Contestant<'_, Transfer>]) -> Table {
+fn tabulate(
+    plan: &Plan,
+    title: &str,
+    (unit, units): (&str, f64),
+    contestants: &[Contestant<'_, Transfer>],
+) -> Table {
+    let moving = format!("{unit} once it moves");
     let samples = in_turns(plan.rounds, contestants);
     let head = [
         "seeder and leecher",
         "time (s)",
         "time beside ours",
-        "MiB/s",
-        "MiB/s once it moves",
+        unit,
+        &moving,
         "CPU seeder (s)",
         "CPU leecher (s)",
         "private memory seeder (MiB)",
         "leecher (MiB)",
     ];
-    let title = "One to one over loopback, from the leecher's start to the complete payload";
     let mut table = Table::new(title, &head);
     let ours = median(&samples[0], |t| t.total);
     for ((name, _), samples) in contestants.iter().zip(&samples) {
         let total = median(samples, |t| t.total);
-        let rate = |seconds: f64| format!("{:.0}", plan.mib as f64 / seconds);
+        let rate = |seconds: f64| format!("{:.0}", units / seconds);
         table.row([
             (*name).to_owned(),
             seconds(total),

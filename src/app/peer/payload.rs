@@ -9,6 +9,7 @@ use crate::core::swarm::event::Stats;
 use crate::disk::chosen::Fate;
 use crate::disk::error::{OpenError, StorageError};
 use crate::disk::hash::{self, Watch};
+use crate::disk::holes::hash_of_zeros;
 use crate::disk::layout::{Layout, LayoutFile};
 use crate::disk::lock::{Lock, LockError};
 use crate::disk::place::Found;
@@ -53,6 +54,8 @@ pub struct Payload {
     selection: Option<Arc<Selection>>,
     origins: Vec<Origin>,
     pieces: Mutex<Pieces>,
+    /// What was saved last: verified pieces, and bytes sent and received.
+    saved: Mutex<Option<(u32, u64, u64)>>,
     _lock: Option<Lock>,
 }
 
@@ -127,6 +130,7 @@ impl Payload {
                 selection,
                 origins,
                 pieces: Mutex::new(pieces),
+                saved: Mutex::default(),
                 _lock: lock,
             },
             word,
@@ -148,8 +152,9 @@ impl Payload {
             .storage
             .assess(info_hash, &geometry, resume)
             .map_err(|error| storage_failure(&error))?;
-        let (mut have, doubtful) = (assessment.trusted, assessment.doubtful);
+        let (mut have, mut doubtful) = (assessment.trusted, assessment.doubtful);
         let trusted = have.clone();
+        self.settle_hollow(&mut doubtful, &mut have)?;
         let open = || |offset: u64, out: &mut [u8]| self.storage.read_at(offset, out);
         hash::run(
             geometry,
@@ -174,6 +179,32 @@ impl Payload {
                     .map_err(|error| storage_failure(&error))?;
                 add(&mut pieces.verified, &partly);
                 pieces.partly = partly;
+            }
+        }
+        Ok(())
+    }
+
+    /// Decides on the pieces of which it is known, without reading them, that they hold nothing but zeros.
+    fn settle_hollow(&self, doubtful: &mut Bitfield, have: &mut Bitfield) -> Result<(), Failure> {
+        if doubtful.ones() == 0 {
+            return Ok(());
+        }
+        let geometry = self.metainfo.geometry;
+        let hollow = self
+            .storage
+            .hollow(&geometry)
+            .map_err(|error| storage_failure(&error))?;
+        let mut zeros = None;
+        for piece in both(doubtful, &hollow).iter() {
+            let len = geometry.piece_len(piece);
+            let digest = match zeros {
+                Some((known, digest)) if known == len => digest,
+                _ => hash_of_zeros(len),
+            };
+            zeros = Some((len, digest));
+            doubtful.clear(piece);
+            if digest == self.metainfo.piece_hash(piece) {
+                have.set(piece);
             }
         }
         Ok(())
@@ -332,7 +363,7 @@ impl Payload {
             .map_err(|error| storage_failure(&error))
     }
 
-    /// Remembers for the next run what is good. `clean` says that nothing is being written.
+    /// Remembers for the next run what is good. `clean` says that nothing is being written; otherwise what has not changed is not saved again.
     ///
     /// # Errors
     /// [`Exit::Storage`] if the system refuses, but for a place that is read-only: there is nothing to remember that could change.
@@ -341,6 +372,11 @@ impl Payload {
             .resume
             .as_ref()
             .map_or((0, 0), |resume| (resume.uploaded, resume.downloaded));
+        let now = Some((verified.ones(), stats.uploaded, stats.downloaded));
+        let mut saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
+        if !clean && *saved == now {
+            return Ok(());
+        }
         let Pieces { synced, partly, .. } = self.pieces().clone();
         let mut verified = verified;
         partly.iter().for_each(|piece| {
@@ -364,7 +400,10 @@ impl Payload {
         };
         match state::save(&self.folder, &state) {
             Err(error) if !error.is_read_only() => Err(storage_failure(&error)),
-            _ => Ok(()),
+            _ => {
+                *saved = now;
+                Ok(())
+            }
         }
     }
 
