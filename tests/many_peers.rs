@@ -58,7 +58,7 @@ fn a_seeder_serves_while_two_hundred_are_connected() {
     let file = dir.join("payload");
     payload::file(&file, 8 * MIB + 5, 3);
     let torrent = Torrent::create(&file, NO_TRACKER, &["-l", "64K"]);
-    let limit = (PEERS as u16 + 10).to_string();
+    let limit = (u16::from(PEERS) + 10).to_string();
     let options = ["--max-peers", limit.as_str()];
     let seeder = Peer::seed(&Host::local(1), &torrent.file, dir.path(), &options);
     let port = seeder.wait_event("started", LIMIT)["port"]
