@@ -7,7 +7,7 @@
 //! - `verify`: that file against its torrent, and the peer's recheck
 //! - `small`: a torrent of a folder of small files in memory (without torf where they are more than 2,000: it takes minutes)
 //! - `disk`: a torrent of one file on the disk that the build lies on; the page cache is emptied before each turn where root may do that
-//! - `transfer`: one to one over loopback
+//! - `transfer`: one to one over loopback, pieces of 256 KiB and 4 MiB; Transmission, which is slow, with a thirty-second of the payload
 //! - `files`: 100,000 files of 4 KiB one to one over loopback
 //! - `curve`: what an announce costs the tracker's core, by the size of the swarm
 //! - `memory`: what a tracker needs for a million peers
@@ -15,7 +15,7 @@
 //! - `attack`: how long announces take while others hold thousands of connections
 //! - `swarm` (only if named; `make bench-swarm`): one origin and its workers on links of a given rate; `swarm.rs` says what sets it up
 //!
-//! The environment sets sizes: `HIVEBT_BENCH_MIB` those of the payloads in MiB (4096; 512 for `transfer`), `HIVEBT_BENCH_FILES` how many small
+//! The environment sets sizes: `HIVEBT_BENCH_MIB` those of the payloads in MiB (4096; 2048 for `transfer`), `HIVEBT_BENCH_FILES` how many small
 //! files (20000, of 64 KiB on average), `HIVEBT_BENCH_ROUNDS` how often everything is run (3).
 
 #![allow(
@@ -84,7 +84,7 @@ fn main() {
         .collect();
     let wanted = |name: &str| chosen.is_empty() || chosen.iter().any(|word| word == name);
     // Transmission alone takes minutes for the creators' size.
-    let (large, moved) = (plan(4096), plan(512));
+    let (large, moved) = (plan(4096), plan(2048));
     let mut tables = of_one_file(&large, wanted);
     if wanted("small") {
         tables.push(create::small(&large));
@@ -93,7 +93,7 @@ fn main() {
         tables.push(create::disk(&large));
     }
     if wanted("transfer") {
-        tables.extend(transfer::table(&moved));
+        tables.extend(transfer::tables(&moved));
     }
     if wanted("files") {
         let files = count("HIVEBT_BENCH_FILES", 100_000);

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,9 +20,14 @@ use crate::support::{payload, tree};
 
 const PORT: u16 = 8080;
 
+/// Who gets a thirty-second of the payload where that is one file: most of its time it waits.
+const SLOW: Client = Client::Transmission;
+
 /// What one transfer took.
 #[derive(Clone, Copy, Debug, Default)]
 struct Transfer {
+    /// GiB of payload.
+    gib: f64,
     /// Seconds from the leecher's start to the complete payload.
     total: f64,
     /// Seconds from the first byte on its disk to the complete payload.
@@ -43,72 +48,99 @@ struct Stage<'a> {
     torrent: &'a Torrent,
 }
 
-/// A file of the given size is moved; no table where there is no place for it.
-pub fn table(plan: &Plan) -> Option<Table> {
-    let title = "One to one over loopback, from the leecher's start to the complete payload";
-    moved(plan, title, "MiB/s", plan.mib as f64, |folder| {
-        let file = folder.join("payload.bin");
-        payload::file(&file, plan.mib << 20, 2);
+/// A file of the given size is moved, a table for each length of pieces; none where there is no place for them.
+pub fn tables(plan: &Plan) -> Vec<Table> {
+    let Some(network) = network() else {
+        return Vec::new();
+    };
+    let dir = TempDir::in_memory("bench-transfer");
+    let files = [plan.mib, (plan.mib / 32).max(1)].map(|mib| {
+        let file = dir.join(format!("{mib}/payload.bin"));
+        payload::file(&file, mib << 20, 2);
         file
-    })
+    });
+    let table = |length: &str| {
+        let torrents = [0, 1].map(|n| torrent(&network, &files[n], length));
+        let title = format!(
+            "One to one over loopback, {} MiB in pieces of {length}",
+            plan.mib
+        );
+        table(plan, &network, &torrents, &title, ("MB/s", 1073.74))
+    };
+    ["256K", "4M"].map(table).into()
 }
 
 /// So many files of 4 KiB are moved.
 pub fn of_small_files(plan: &Plan) -> Option<Table> {
+    let network = network()?;
+    let dir = TempDir::in_memory("bench-transfer");
+    let top = dir.join("data/many");
+    for n in 0..plan.files {
+        let name = format!("{:03}/{n:06}", n / 1000);
+        payload::file(&top.join(name), 4096, n as u64);
+    }
+    let torrent = torrent(&network, &top, "1M");
     let title = format!("{} files of 4 KiB one to one over loopback", plan.files);
-    moved(plan, &title, "files/s", plan.files as f64, |folder| {
-        let top = folder.join("many");
-        for n in 0..plan.files {
-            let name = format!("{:03}/{n:06}", n / 1000);
-            payload::file(&top.join(name), 4096, n as u64);
-        }
-        top
-    })
+    let torrents = [torrent.clone(), torrent];
+    Some(table(
+        plan,
+        &network,
+        &torrents,
+        &title,
+        ("files/s", f64::from(1 << 18)),
+    ))
 }
 
-fn moved(
-    plan: &Plan,
-    title: &str,
-    unit: &str,
-    units: f64,
-    make: impl FnOnce(&Path) -> PathBuf,
-) -> Option<Table> {
-    let network = match Network::loopback(3) {
-        Ok(network) => network,
+fn network() -> Option<Network> {
+    match Network::loopback(3) {
+        Ok(network) => Some(network),
         Err(reason) => {
             say(format_args!("no transfers: {reason}"));
-            return None;
+            None
         }
-    };
-    let dir = TempDir::in_memory("bench-transfer");
-    let file = make(&dir.folder("data"));
+    }
+}
+
+fn torrent(network: &Network, payload: &Path, length: &str) -> Torrent {
     let announce = format!("http://{}:{PORT}/announce", network.host(0).address);
-    let torrent = Torrent::create(&file, &announce, &["-l", "1M"]);
-    let stage = Stage {
-        network: &network,
-        torrent: &torrent,
-    };
-    let stage = &stage;
-    let mut pairs = vec![("hivebt-peer", Pair::Ours)];
+    Torrent::create(payload, &announce, &["-l", length])
+}
+
+/// Of `torrents` the second one is for who is slow. The rate is told in a unit of which a GiB has so many.
+fn table(
+    plan: &Plan,
+    network: &Network,
+    torrents: &[Torrent; 2],
+    title: &str,
+    unit: (&str, f64),
+) -> Table {
+    let mut pairs = vec![("hivebt-peer".to_owned(), Pair::Ours, &torrents[0])];
     for (name, client) in [
-        ("aria2c", Client::Aria2),
-        ("Transmission", Client::Transmission),
         ("libtorrent", Client::Libtorrent),
         ("rqbit", Client::Rqbit),
+        ("rtorrent", Client::Rtorrent),
+        ("ctorrent", Client::Ctorrent),
+        ("aria2c", Client::Aria2),
+        ("Transmission", Client::Transmission),
     ] {
+        let torrent = &torrents[usize::from(client == SLOW)];
         if let Some(missing) = client.missing() {
             say(missing);
+        } else if torrent.bytes < torrents[0].bytes {
+            let name = format!("{name} ({} MiB)", torrent.bytes >> 20);
+            pairs.push((name, Pair::Theirs(client), torrent));
         } else {
-            pairs.push((name, Pair::Theirs(client)));
+            pairs.push((name.to_owned(), Pair::Theirs(client), torrent));
         }
     }
     let contestants: Vec<Contestant<'_, Transfer>> = pairs
-        .into_iter()
-        .map(|(name, pair)| -> Contestant<'_, Transfer> {
-            (name, Box::new(move || transfer(pair, stage)))
+        .iter()
+        .map(|(name, pair, torrent)| -> Contestant<'_, Transfer> {
+            let stage = Stage { network, torrent };
+            (name, Box::new(move || transfer(*pair, &stage)))
         })
         .collect();
-    Some(tabulate(plan, title, (unit, units), &contestants))
+    tabulate(plan, title, unit, &contestants)
 }
 
 fn transfer(pair: Pair, stage: &Stage<'_>) -> Transfer {
@@ -212,37 +244,41 @@ fn has_blocks(folder: &Path) -> bool {
 fn tabulate(
     plan: &Plan,
     title: &str,
-    (unit, units): (&str, f64),
+    (unit, per_gib): (&str, f64),
     contestants: &[Contestant<'_, Transfer>],
 ) -> Table {
-    let moving = format!("{unit} once it moves");
     let samples = in_turns(plan.rounds, contestants);
+    let moving = format!("{unit} once it moves");
     let head = [
         "seeder and leecher",
-        "time (s)",
-        "time beside ours",
-        unit,
+        "from start to end (s)",
         &moving,
-        "CPU seeder (s)",
-        "CPU leecher (s)",
+        "beside ours",
+        "CPU seeder (s/GiB)",
+        "beside ours",
+        "CPU leecher (s/GiB)",
+        "beside ours",
         "private memory seeder (MiB)",
         "leecher (MiB)",
     ];
     let mut table = Table::new(title, &head);
-    let ours = median(&samples[0], |t| t.total);
-    for ((name, _), samples) in contestants.iter().zip(&samples) {
-        let total = median(samples, |t| t.total);
-        let rate = |seconds: f64| format!("{:.0}", units / seconds);
+    let rate = |t: &Transfer| t.gib * per_gib / t.moving;
+    let sent = |t: &Transfer| t.seeder.cpu / t.gib;
+    let received = |t: &Transfer| t.leecher.cpu / t.gib;
+    for ((name, _), these) in contestants.iter().zip(&samples) {
+        let beside =
+            |of: &dyn Fn(&Transfer) -> f64| ratio(median(these, of), median(&samples[0], of));
         table.row([
             (*name).to_owned(),
-            seconds(total),
-            ratio(total, ours),
-            rate(total),
-            rate(median(samples, |t| t.moving)),
-            seconds(median(samples, |t| t.seeder.cpu)),
-            seconds(median(samples, |t| t.leecher.cpu)),
-            mib(median(samples, |t| t.seeder.private as f64)),
-            mib(median(samples, |t| t.leecher.private as f64)),
+            seconds(median(these, |t| t.total)),
+            format!("{:.0}", median(these, rate)),
+            beside(&rate),
+            seconds(median(these, sent)),
+            beside(&sent),
+            seconds(median(these, received)),
+            beside(&received),
+            mib(median(these, |t| t.seeder.private as f64)),
+            mib(median(these, |t| t.leecher.private as f64)),
         ]);
     }
     table

@@ -28,6 +28,8 @@ pub enum Client {
     /// The same, but that its seeder shows each peer one piece at a time (BEP 16).
     LibtorrentSuper,
     Rqbit,
+    Rtorrent,
+    Ctorrent,
 }
 
 impl Client {
@@ -41,6 +43,8 @@ impl Client {
             Self::Transmission => missing_program("transmission-daemon"),
             Self::Libtorrent | Self::LibtorrentSuper => missing_module("libtorrent"),
             Self::Rqbit => missing_program("rqbit"),
+            Self::Rtorrent => missing_program("rtorrent"),
+            Self::Ctorrent => missing_program("ctorrent"),
         }
     }
 
@@ -71,8 +75,9 @@ impl Client {
             Self::Transmission => {
                 line.contains("State changed from \"Incomplete\" to \"Complete\"")
             }
-            Self::Libtorrent | Self::LibtorrentSuper => line == "complete",
+            Self::Libtorrent | Self::LibtorrentSuper | Self::Rtorrent => line == "complete",
             Self::Rqbit => line.contains("torrent finished downloading"),
+            Self::Ctorrent => line.contains("Download complete"),
         }
     }
 
@@ -110,6 +115,8 @@ impl Client {
             }
             Self::Libtorrent | Self::LibtorrentSuper => libtorrent(verb, host, torrent, folder),
             Self::Rqbit => rqbit(verb, host, torrent, folder),
+            Self::Rtorrent => rtorrent(host, torrent, folder, home),
+            Self::Ctorrent => ctorrent(verb, host, torrent, folder, home),
         };
         let name = format!("{self:?} {verb} on {}", host.address);
         Process::start(&name, command)
@@ -211,6 +218,47 @@ fn rqbit(verb: &str, host: &Host, torrent: &Path, folder: &Path) -> Command {
         command.arg("--exit-on-finish");
     }
     command.arg("-o").arg(folder).arg(torrent);
+    command
+}
+
+fn rtorrent(host: &Host, torrent: &Path, folder: &Path, home: &Path) -> Command {
+    // What it runs has nowhere to print to, but finds what rtorrent itself prints to.
+    let teller = home.join("complete");
+    fs::write(&teller, "#!/bin/sh\necho complete > /proc/$PPID/fd/1\n").expect("a script");
+    fs::set_permissions(&teller, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let settings = format!(
+        "system.daemon.set = true\n\
+         network.bind_address.set = {}\n\
+         network.port_range.set = 6890-6890\n\
+         session.path.set = {}\n\
+         directory.default.set = {}\n\
+         dht.mode.set = disable\n\
+         protocol.pex.set = no\n\
+         pieces.hash.on_completion.set = no\n\
+         method.set_key = event.download.finished,tell,\"execute.nothrow={}\"\n\
+         load.start = {}\n",
+        host.address,
+        home.display(),
+        folder.display(),
+        teller.display(),
+        torrent.display(),
+    );
+    let path = home.join("rtorrent.rc");
+    fs::write(&path, settings).expect("its settings");
+    let mut command = host.command("rtorrent");
+    command
+        .args(["-n", "-o"])
+        .arg(format!("import={}", path.display()));
+    command
+}
+
+fn ctorrent(verb: &str, host: &Host, torrent: &Path, folder: &Path, home: &Path) -> Command {
+    let mut command = host.command("ctorrent");
+    // Told an address, it listens there alone, but announces from another.
+    let port = if verb == "seed" { "2706" } else { "2707" };
+    let name = torrent.file_stem().unwrap_or_default();
+    command.args(["-p", port, "-b"]).arg(home.join("bitfield"));
+    command.arg("-s").arg(folder.join(name)).arg(torrent);
     command
 }
 
