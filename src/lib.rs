@@ -31,8 +31,9 @@
 //! | --- | --- | --- | --- |
 //! | `accept` | one a process | `accept` | a connection |
 //! | `peer` | one a connection: dials or answers, then reads | `connect`, `recv` (10 s until hands are shaken) | bytes, or the socket's shutdown |
-//! | `peer-writer` | one a connection | its outbox, `send` | messages, blocks to serve, or the socket's shutdown |
+//! | `peer-writer` | one a connection | its outbox, `send` | messages, blocks to serve, a limit's grant, or the socket's shutdown |
 //! | `timer` | one a torrent | the swarm's deadline | an earlier deadline, the end |
+//! | `limit` | one for each direction that has ever had a limit | the moment of the next grant | a claim, another limit |
 //! | `announcer` | one a torrent | the next announce, HTTP (10 s) | completion, the end |
 //! | `hash-N` | one a core, four at most | the queue of finished pieces | a piece, the end |
 //! | `examine`, `publish`, `on-complete`, `farewell` | when needed | files; a command; HTTP (2.5 s) | – |

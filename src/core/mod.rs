@@ -2,5 +2,6 @@
 
 pub mod announce;
 pub mod rate;
+pub mod shares;
 pub mod swarm;
 pub mod tracker;

@@ -1,4 +1,4 @@
-//! Rates: how fast bytes have passed of late, and when the next ones may.
+//! Rates: how fast bytes have passed of late.
 
 use std::time::Duration;
 
@@ -131,66 +131,6 @@ impl Capacity {
     }
 }
 
-/// A token bucket that hands out moments instead of tokens, first come first served.
-///
-/// Over any stretch of time it lets through the rate times that stretch, plus one burst.
-#[derive(Clone, Debug)]
-pub struct Bucket {
-    rate: u64,
-    burst: u64,
-    /// Nanoseconds since the origin: when everything reserved so far has passed. Nanoseconds, because a block takes only some
-    /// microseconds on a fast link and the error must not add up.
-    free: u64,
-}
-
-impl Bucket {
-    /// Lets `rate` bytes a second pass (0 = no limit), and after a pause up to `burst` bytes at once.
-    #[must_use]
-    pub const fn new(rate: u64, burst: u64) -> Self {
-        Self {
-            rate,
-            burst,
-            free: 0,
-        }
-    }
-
-    /// The limit in bytes a second; 0 = none.
-    #[must_use]
-    pub const fn rate(&self) -> u64 {
-        self.rate
-    }
-
-    /// Reserves `bytes` and says when they may pass; never before `now`. Reservations are served in the order they were made.
-    pub fn reserve(&mut self, now: Time, bytes: u32) -> Time {
-        if self.rate == 0 {
-            return now;
-        }
-        let now_ns = nanos(now);
-        let start = self.free.max(now_ns.saturating_sub(self.span(self.burst)));
-        self.free = start.saturating_add(self.span(u64::from(bytes)));
-        now.max(Time::from_micros(start.div_ceil(1000)))
-    }
-
-    /// Changes the limit. What has been reserved already and has not passed waits as long as it would at the new rate.
-    pub fn set_rate(&mut self, now: Time, rate: u64) {
-        let owed = u128::from(self.free.saturating_sub(nanos(now)));
-        if owed > 0 && rate > 0 {
-            let rescaled = owed * u128::from(self.rate) / u128::from(rate);
-            self.free = nanos(now).saturating_add(u64::try_from(rescaled).unwrap_or(u64::MAX));
-        }
-        self.rate = rate;
-    }
-
-    fn span(&self, bytes: u64) -> u64 {
-        let ns = u128::from(bytes) * 1_000_000_000 / u128::from(self.rate.max(1));
-        u64::try_from(ns).unwrap_or(u64::MAX)
-    }
-}
-
-const fn nanos(time: Time) -> u64 {
-    time.as_micros().saturating_mul(1000)
-}
-
 #[allow(clippy::cast_precision_loss)]
 const fn to_f64(n: u64) -> f64 {
     n as f64
@@ -216,52 +156,5 @@ mod tests {
         }
         assert!(meter.rate(now + Duration::from_secs(10)) < 1000.0);
         assert_eq!(Meter::new(MS).bytes_per_sec(now), 0);
-    }
-
-    #[test]
-    fn a_bucket_holds_its_rate_over_any_stretch() {
-        for rate in [10_000, 65_536, 1_000_000_007] {
-            let mut bucket = Bucket::new(rate, 32_768);
-            let mut at = Time::from_secs(100);
-            let mut passed = 0_u64;
-            while passed < rate * 10 {
-                at = bucket.reserve(at, 16_384);
-                passed += 16_384;
-            }
-            let took = at.since(Time::from_secs(100)).as_secs_f64();
-            let expected = to_f64(passed - 32_768 - 16_384) / to_f64(rate);
-            assert!(
-                (took - expected).abs() < 0.001 * expected + 1e-3,
-                "{rate}: {took} for {expected}"
-            );
-        }
-    }
-
-    #[test]
-    fn after_a_pause_one_burst_passes_at_once() {
-        let mut bucket = Bucket::new(1000, 500);
-        let now = Time::from_secs(9);
-        assert_eq!(bucket.reserve(now, 500), now);
-        assert_eq!(bucket.reserve(now, 1000), now);
-        assert_eq!(bucket.reserve(now, 1), now + Duration::from_secs(1));
-    }
-
-    #[test]
-    fn without_a_limit_nothing_waits() {
-        let mut bucket = Bucket::new(0, 0);
-        let now = Time::from_secs(1);
-        assert_eq!(bucket.reserve(now, u32::MAX), now);
-        assert_eq!(bucket.reserve(now, u32::MAX), now);
-    }
-
-    #[test]
-    fn a_changed_limit_applies_to_what_waits() {
-        let mut bucket = Bucket::new(1000, 0);
-        let now = Time::from_secs(1);
-        bucket.reserve(now, 4000);
-        bucket.set_rate(now, 4000);
-        assert_eq!(bucket.reserve(now, 1), now + Duration::from_secs(1));
-        bucket.set_rate(now, 0);
-        assert_eq!(bucket.reserve(now, 1), now);
     }
 }

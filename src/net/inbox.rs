@@ -154,11 +154,6 @@ impl<R: Read, B: DerefMut<Target = [u8]>> Inbox<R, B> {
         Ok(into)
     }
 
-    /// Reads no further ahead than it must, for a while: what comes next is not wanted at once.
-    pub fn restrain(&mut self) {
-        self.reach = 0;
-    }
-
     /// The block in the next slot, if that is what came.
     fn foreseen(&self, geometry: &Geometry) -> Result<Option<Block>, Fault> {
         let Some(slot) = self.slots.front().filter(|_| self.filled >= PIECE_PREFIX) else {

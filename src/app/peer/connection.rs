@@ -158,7 +158,7 @@ pub fn run(torrent: &Arc<Torrent>, greeted: Greeted, listen_port: u16) {
         })
     };
     if writer.is_some() {
-        let _ = read(torrent, peer, &stream, &outbox);
+        let _ = read(torrent, peer, &stream);
     }
     torrent.disconnected(peer);
     outbox.close();
@@ -184,14 +184,8 @@ fn introduction(torrent: &Torrent, addr: SocketAddr, listen_port: u16) -> Messag
     }
 }
 
-fn read(
-    torrent: &Torrent,
-    peer: PeerKey,
-    stream: &TcpStream,
-    outbox: &Outbox,
-) -> Result<(), Broken> {
+fn read(torrent: &Torrent, peer: PeerKey, stream: &TcpStream) -> Result<(), Broken> {
     let geometry = torrent.geometry();
-    let limit = &torrent.setting.limits.download;
     let stock = FromPool(&torrent.setting.pool);
     let mut inbox = Inbox::new(stream);
     loop {
@@ -204,17 +198,6 @@ fn read(
             Frame::Piece(block) => {
                 let buffer = inbox.payload(block.len, &stock)?;
                 torrent.block(peer, block, buffer);
-                let clock = torrent.setting.clock;
-                let now = clock.now();
-                let moment = limit.reserve(now, block.len);
-                if moment <= now {
-                    continue;
-                }
-                // Not reading is how the far end learns to be slower.
-                inbox.restrain();
-                if !outbox.sleep_until(clock.instant(moment)) {
-                    return Ok(());
-                }
             }
         }
     }
@@ -238,7 +221,9 @@ struct Writer<'a> {
     torrent: &'a Torrent,
     peer: PeerKey,
     stream: &'a TcpStream,
-    outbox: &'a Outbox,
+    outbox: &'a Arc<Outbox>,
+    /// A limit has been asked and has not answered.
+    claimed: bool,
     messages: Vec<u8>,
     blocks: Vec<Block>,
     /// Room for [`SMALL`] bytes.
@@ -247,12 +232,18 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn new(torrent: &'a Torrent, peer: PeerKey, stream: &'a TcpStream, outbox: &'a Outbox) -> Self {
+    fn new(
+        torrent: &'a Torrent,
+        peer: PeerKey,
+        stream: &'a TcpStream,
+        outbox: &'a Arc<Outbox>,
+    ) -> Self {
         Self {
             torrent,
             peer,
             stream,
             outbox,
+            claimed: false,
             messages: Vec::new(),
             blocks: Vec::new(),
             data: Vec::new(),
@@ -268,14 +259,28 @@ impl<'a> Writer<'a> {
                     self.stream.write_all(&self.messages)?;
                     self.messages.clear();
                 }
-                Work::Serve => self.serve()?,
+                // Whatever wants to be served is served when the grant comes; messages go out meanwhile.
+                Work::Serve if self.claimed => {}
+                Work::Serve if self.torrent.setting.limits.upload.is_on() => {
+                    self.claimed = true;
+                    self.torrent.claim_upload(self.outbox.clone());
+                }
+                Work::Serve => {
+                    self.serve(self.pace.batch)?;
+                }
+                Work::Granted(bytes) => {
+                    self.claimed = false;
+                    let used = self.serve(bytes)?;
+                    let limit = &self.torrent.setting.limits.upload;
+                    limit.settle(self.torrent.info_hash(), bytes, used);
+                }
             }
         }
     }
 
-    fn serve(&mut self) -> io::Result<()> {
+    /// Sends up to `wanted` bytes of blocks, at least one. Returns how many.
+    fn serve(&mut self, wanted: u32) -> io::Result<u32> {
         let batches: &Batches = &self.torrent.setting.batches;
-        let wanted = self.pace.batch;
         let large = if wanted > SMALL { batches.lend() } else { None };
         let Some(mut data) = large else {
             let mut data = std::mem::take(&mut self.data);
@@ -289,30 +294,20 @@ impl<'a> Writer<'a> {
     }
 
     /// Sends up to `max` bytes of blocks by way of `data`.
-    fn serve_from(&mut self, data: &mut Vec<u8>, max: u32) -> io::Result<()> {
+    fn serve_from(&mut self, data: &mut Vec<u8>, max: u32) -> io::Result<u32> {
         self.blocks.clear();
         self.torrent.next_uploads(self.peer, max, &mut self.blocks);
         let bytes: u32 = self.blocks.iter().map(|block| block.len).sum();
         if bytes == 0 {
-            return Ok(());
+            return Ok(0);
         }
         // There may be more where this came from; messages that come meanwhile still go first.
         self.outbox.serve();
-        let clock = self.torrent.setting.clock;
-        let moment = self
-            .torrent
-            .setting
-            .limits
-            .upload
-            .reserve(clock.now(), bytes);
-        if !self.outbox.sleep_until(clock.instant(moment)) {
-            return Err(io::ErrorKind::NotConnected.into());
-        }
         data.resize(bytes as usize, 0);
         self.load(data)?;
         self.send(data)?;
         self.pace.carried(Instant::now(), bytes);
-        Ok(())
+        Ok(bytes)
     }
 
     /// Reads the blocks into `data`, those that follow one another with one read.

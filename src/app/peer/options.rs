@@ -10,6 +10,7 @@ use lexopt::prelude::*;
 
 use crate::app::args::{bad_value, duration, parsed, size, text};
 use crate::app::failure::Failure;
+use crate::core::shares::Priority;
 use crate::net::tcp::Bind;
 
 use super::selection::Pattern;
@@ -36,6 +37,7 @@ Network:
 Limits:
       --max-upload RATE    bytes a second for all torrents together, with K, M or G; 0 = none (default)
       --max-download RATE  likewise
+      --priority P         share of these limits beside other torrents: low, normal (default) or high, as 1 : 4 : 16
       --max-peers N        connections for each torrent (default 200)
       --max-uploads N      peers served at once (default: follows what the link can carry)
       --cache SIZE         memory for unfinished pieces (default 24M)
@@ -112,6 +114,8 @@ pub struct Options {
     pub max_upload: Option<u64>,
     /// `--max-download`, bytes a second; 0 is no limit.
     pub max_download: Option<u64>,
+    /// `--priority`
+    pub priority: Priority,
     /// `--max-peers`
     pub max_peers: Option<usize>,
     /// `--max-uploads`
@@ -167,6 +171,7 @@ impl Options {
             tracker: None,
             max_upload: None,
             max_download: None,
+            priority: Priority::Normal,
             max_peers: None,
             max_uploads: None,
             cache: 24 << 20,
@@ -265,6 +270,7 @@ fn option(options: &mut Options, args: &mut lexopt::Parser, name: &str) -> Resul
         }
         "--max-upload" => options.max_upload = Some(size(name, args.value()?)?),
         "--max-download" => options.max_download = Some(size(name, args.value()?)?),
+        "--priority" => options.priority = priority(name, args.value()?)?,
         "--max-peers" => options.max_peers = Some(count(name, args.value()?)?),
         "--max-uploads" => options.max_uploads = Some(count(name, args.value()?)?),
         "--cache" => options.cache = size(name, args.value()?)?,
@@ -313,6 +319,16 @@ fn count(name: &str, value: OsString) -> Result<usize, Failure> {
     match parsed::<u16>(name, value, takes)? {
         0 => Err(bad_value(name, 0, takes)),
         n => Ok(n.into()),
+    }
+}
+
+fn priority(name: &str, value: OsString) -> Result<Priority, Failure> {
+    let text = text(name, value)?;
+    match text.as_str() {
+        "low" => Ok(Priority::Low),
+        "normal" => Ok(Priority::Normal),
+        "high" => Ok(Priority::High),
+        _ => Err(bad_value(name, text, "low, normal or high")),
     }
 }
 
@@ -374,6 +390,7 @@ mod tests {
                 "get x --seed-ratio NaN",
                 "`--seed-ratio` does not take `NaN`",
             ),
+            ("get x --priority 3", "`--priority` does not take `3`"),
             ("get x --frobnicate", "unknown option `--frobnicate`"),
             ("get x --quiet=1", "unexpected argument"),
             ("get", "missing: a torrent"),

@@ -1,9 +1,10 @@
 //! What waits to be sent to one peer. The swarm fills it under its lock; the peer's writer thread empties it outside.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use crate::proto::peer::message::Message;
+
+use super::limits::Claimant;
 
 /// Bytes of messages that may wait. A peer that does not read while these pile up is dead to us: a full set of `have`s for
 /// 200,000 pieces is less than half of it.
@@ -20,6 +21,8 @@ pub struct Outbox {
 struct State {
     messages: Vec<u8>,
     serve: bool,
+    /// Bytes that a limit lets pass.
+    granted: Option<u32>,
     closed: bool,
 }
 
@@ -30,6 +33,8 @@ pub enum Work {
     Messages,
     /// Ask the swarm for blocks to send.
     Serve,
+    /// The same, for so many bytes, which a limit has granted.
+    Granted(u32),
     /// The connection is over.
     Closed,
 }
@@ -66,6 +71,9 @@ impl Outbox {
                 std::mem::swap(&mut state.messages, buffer);
                 return Work::Messages;
             }
+            if let Some(bytes) = state.granted.take() {
+                return Work::Granted(bytes);
+            }
             if std::mem::take(&mut state.serve) {
                 return Work::Serve;
             }
@@ -76,25 +84,19 @@ impl Outbox {
         }
     }
 
-    /// Waits until `moment`, for a rate limit. `false` if the connection ends before that.
-    pub fn sleep_until(&self, moment: Instant) -> bool {
-        let mut state = self.lock();
-        while !state.closed {
-            let left = moment.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return true;
-            }
-            state = self
-                .changed
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
-        false
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Claimant for Outbox {
+    fn granted(&self, bytes: u32) -> bool {
+        let mut state = self.lock();
+        if !state.closed {
+            state.granted = Some(bytes);
+            self.changed.notify_one();
+        }
+        !state.closed
     }
 }
 
@@ -111,10 +113,12 @@ mod tests {
         assert_eq!(outbox.next(&mut buffer), Work::Messages);
         assert_eq!(buffer, [0, 0, 0, 1, 0]);
         assert_eq!(outbox.next(&mut buffer), Work::Serve);
+        assert!(outbox.granted(7));
+        assert_eq!(outbox.next(&mut buffer), Work::Granted(7));
         assert!(outbox.send(&Message::Choke));
         outbox.close();
         assert_eq!(outbox.next(&mut buffer), Work::Closed);
-        assert!(!outbox.sleep_until(Instant::now() + std::time::Duration::from_secs(3600)));
+        assert!(!outbox.granted(1), "nobody is there to use it");
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::proto::metainfo::Metainfo;
 use super::batches::Batches;
 use super::clock::Clock;
 use super::connection;
-use super::limits::{Limit, Limits};
+use super::limits::Limits;
 use super::threads;
 use super::torrent::{Happening, Holdings, Setting, Torrent};
 
@@ -53,7 +53,7 @@ pub struct Session {
     clock: Clock,
     bind: Bind,
     listening: SocketAddr,
-    limits: Arc<Limits>,
+    limits: Limits,
     pool: Pool,
     batches: Arc<Batches>,
     hasher: Arc<Hasher>,
@@ -76,16 +76,19 @@ impl Session {
         let hasher = Hasher::start(hasher::default_threads(), options.cache / 6, || {
             std::process::exit(Exit::Failed as i32)
         });
+        let clock = Clock::start();
+        let limits = Limits::none(clock);
+        if !limits.upload.set(options.max_upload) || !limits.download.set(options.max_download) {
+            let cause = "the system refuses another one";
+            return Err(Failure::new(Exit::Failed, "start", "limit threads", cause));
+        }
         let session =
             Arc::new(Self {
                 us: PeerId::generate(&mut fastrand::Rng::new()),
-                clock: Clock::start(),
+                clock,
                 bind: options.bind.clone(),
                 listening,
-                limits: Arc::new(Limits {
-                    upload: Limit::new(options.max_upload),
-                    download: Limit::new(options.max_download),
-                }),
+                limits,
                 pool: Pool::new(options.cache),
                 batches: Arc::default(),
                 hasher: Arc::new(hasher.map_err(|error| {
@@ -103,6 +106,12 @@ impl Session {
     #[must_use]
     pub fn bind(&self) -> &Bind {
         &self.bind
+    }
+
+    /// The limits, which may be changed at any time.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Where peers can connect.

@@ -162,6 +162,7 @@ impl Run {
             self.plan.swarm.clone(),
             happened,
         );
+        torrent.set_priority(self.plan.options.priority);
         torrent.discovered(&self.plan.options.peers, Source::Operator);
         let sender = self.sender.clone();
         let said = move |url: &str, word| {

@@ -5,12 +5,14 @@
 
 use std::collections::HashMap;
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::base::bitfield::Bitfield;
 use crate::base::geometry::{Block, Geometry, PieceIndex};
 use crate::base::id::{InfoHash, PeerId};
 use crate::base::time::Time;
+use crate::core::shares::Priority;
 use crate::core::swarm::Swarm;
 use crate::core::swarm::event::{
     Action, Close, Config, Event, PeerKey, Penalty, Source, Stats, Verdict,
@@ -25,7 +27,7 @@ use crate::proto::peer::message::Message;
 
 use super::batches::Batches;
 use super::clock::Clock;
-use super::limits::Limits;
+use super::limits::{Claimant, Limits};
 use super::outbox::Outbox;
 
 /// What a torrent tells whoever runs it.
@@ -51,7 +53,7 @@ pub struct Setting {
     /// Our name for this run.
     pub us: PeerId,
     /// Rate limits of the process.
-    pub limits: Arc<Limits>,
+    pub limits: Limits,
     /// Called outside all locks, from any thread.
     pub on_happening: Box<dyn Fn(Happening) + Send + Sync>,
     /// Starts to connect to an address, without blocking; ends in [`Torrent::dial_failed`] or a connection.
@@ -90,6 +92,8 @@ pub struct Torrent {
     idle: Condvar,
     target: Arc<Target>,
     itself: Weak<Torrent>,
+    /// A [`Priority`].
+    priority: AtomicU8,
 }
 
 struct State {
@@ -104,6 +108,8 @@ struct State {
     /// Threads that are about to write, and pieces that the hasher has.
     busy: usize,
     actions: Vec<Action>,
+    /// The download limit has been asked and has not answered.
+    claimed: bool,
 }
 
 /// The swarm's end of a connection.
@@ -152,6 +158,7 @@ impl Torrent {
             failed: false,
             busy: 0,
             actions: Vec::new(),
+            claimed: false,
         };
         let torrent = Arc::new_cyclic(|itself: &Weak<Self>| {
             let done = itself.clone();
@@ -170,6 +177,7 @@ impl Torrent {
                 idle: Condvar::new(),
                 target,
                 itself: itself.clone(),
+                priority: AtomicU8::new(Priority::Normal as u8),
             }
         });
         let timer = torrent.clone();
@@ -200,6 +208,39 @@ impl Torrent {
     #[must_use]
     pub fn verified(&self) -> Bitfield {
         self.lock().swarm.verified_pieces()
+    }
+
+    /// What share of the limits it gets, beside other torrents.
+    pub fn set_priority(&self, priority: Priority) {
+        self.priority.store(priority as u8, Ordering::Relaxed);
+    }
+
+    fn priority(&self) -> Priority {
+        let priority = self.priority.load(Ordering::Relaxed);
+        [Priority::Low, Priority::Normal, Priority::High]
+            .into_iter()
+            .find(|&p| p as u8 == priority)
+            .unwrap_or_default()
+    }
+
+    /// Asks the upload limit for a portion, for the writer of this outbox.
+    pub fn claim_upload(&self, writer: Arc<Outbox>) {
+        let limit = &self.setting.limits.upload;
+        limit.claim(self.info_hash(), self.priority(), limit.portion(), writer);
+    }
+
+    /// Keeps the swarm and the download limit in step: the swarm asks for what was granted, and what it lacks is claimed.
+    fn obey(&self, state: &mut State, now: Time, actions: &mut Vec<Action>) {
+        let limit = &self.setting.limits.download;
+        state.swarm.limit(now, limit.is_on(), actions);
+        if state.swarm.is_starved()
+            && !state.claimed
+            && !state.stopped
+            && let Some(torrent) = self.itself.upgrade()
+        {
+            state.claimed = true;
+            limit.claim(self.info_hash(), self.priority(), limit.portion(), torrent);
+        }
     }
 
     /// Tells of peers that may be dialled.
@@ -366,6 +407,7 @@ impl Torrent {
         let now = self.setting.clock.now();
         let mut actions = std::mem::take(&mut state.actions);
         let result = act(&mut state, now, &mut actions);
+        self.obey(&mut state, now, &mut actions);
         let deferred = state.perform(&mut actions);
         state.actions = actions;
         self.rewind(&mut state);
@@ -423,6 +465,15 @@ impl Torrent {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Claimant for Torrent {
+    fn granted(&self, bytes: u32) -> bool {
+        self.drive(|state, now, actions| {
+            state.claimed = false;
+            !state.stopped && state.swarm.allow(now, bytes, actions)
+        })
     }
 }
 

@@ -287,8 +287,8 @@ impl Swarm {
         if !peer.uncounted {
             peer.have.iter().for_each(|piece| self.picker.lost(piece));
         }
-        for asked in &peer.download.owed {
-            self.picker.free(asked.piece, asked.n, key);
+        for &asked in &peer.download.owed {
+            self.free(asked, key);
         }
         self.release(now, key, out);
         for assignment in &peer.upload.assigned {

@@ -83,6 +83,7 @@ impl Swarm {
         };
         if peer.settle(block.piece, n).is_some() {
             peer.faults.excused += 1;
+            self.allowance.give_back(block.len);
             self.say(now, key, Message::Cancel(block), out);
             self.fill(now, key, out);
         }
@@ -90,15 +91,27 @@ impl Swarm {
 
     /// Asks `key` for blocks until its pipeline is full or it has no more for us.
     pub(super) fn fill(&mut self, now: Time, key: PeerKey, out: &mut Vec<Action>) {
-        let Some(peer) = self.peers.get(&key) else {
+        if self.is_limited() {
+            return self.deal(now, out);
+        }
+        let Some(depth) = self.room(now, key) else {
             return;
         };
+        while let Some(block) = self.choose(now, key, depth, out) {
+            self.ask(now, key, block, out);
+        }
+        self.watch_holders(now);
+    }
+
+    /// How many blocks `key` may owe us, if there is any point in asking it for more now.
+    pub(super) fn room(&mut self, now: Time, key: PeerKey) -> Option<usize> {
+        let peer = self.peers.get(&key)?;
         if peer.peer_choking || peer.useful == 0 {
-            return;
+            return None;
         }
         if self.picker.unverified_bytes() >= self.config.max_unverified {
             self.throttled = true;
-            return;
+            return None;
         }
         let depth = if peer.download.snubbed {
             1
@@ -106,16 +119,10 @@ impl Swarm {
             peer.download.pipeline.depth(now)
         };
         // Requests in small batches wake the writers less often.
-        if peer.download.owed.len() + depth / 16 >= depth {
-            return;
-        }
-        while let Some(block) = self.choose(now, key, depth, out) {
-            self.ask(now, key, block, out);
-        }
-        self.watch_holders(now);
+        (peer.download.owed.len() + depth / 16 < depth).then_some(depth)
     }
 
-    fn choose(
+    pub(super) fn choose(
         &mut self,
         now: Time,
         key: PeerKey,
@@ -153,12 +160,13 @@ impl Swarm {
         None
     }
 
-    fn ask(&mut self, now: Time, key: PeerKey, block: Block, out: &mut Vec<Action>) {
+    pub(super) fn ask(&mut self, now: Time, key: PeerKey, block: Block, out: &mut Vec<Action>) {
         let timeout = self.config.request_timeout;
         let (Some(peer), Some(n)) = (self.peers.get_mut(&key), self.geometry.block_number(block))
         else {
             return;
         };
+        self.allowance.take(block.len);
         let alone = peer.download.owed.is_empty();
         peer.download.owed.push_back(Asked {
             piece: block.piece,
@@ -176,6 +184,9 @@ impl Swarm {
     pub(super) fn fill_all(&mut self, now: Time, out: &mut Vec<Action>) {
         if self.is_complete() {
             return;
+        }
+        if self.is_limited() {
+            return self.deal(now, out);
         }
         let keys: Vec<_> = self.peers.keys().copied().collect();
         for key in keys {
@@ -233,7 +244,7 @@ impl Swarm {
         out: &mut Vec<Action>,
     ) {
         for asked in owed {
-            self.picker.free(asked.piece, asked.n, key);
+            self.free(asked, key);
             if let Some(peer) = self.peers.get_mut(&key) {
                 peer.faults.excused += 1;
             }
@@ -241,7 +252,17 @@ impl Swarm {
         self.fill_others(now, key, out);
     }
 
+    /// What `key` was asked for will not come from it.
+    pub(super) fn free(&mut self, asked: Asked, key: PeerKey) {
+        self.picker.free(asked.piece, asked.n, key);
+        let block = self.geometry.block(asked.piece, asked.n);
+        self.allowance.give_back(block.len);
+    }
+
     fn fill_others(&mut self, now: Time, but: PeerKey, out: &mut Vec<Action>) {
+        if self.is_limited() {
+            return self.deal(now, out);
+        }
         let keys: Vec<_> = self.peers.keys().copied().filter(|&k| k != but).collect();
         for key in keys {
             self.fill(now, key, out);

@@ -9,7 +9,7 @@ use crate::base::id::PeerId;
 use crate::proto::peer::message::Message;
 
 /// A connection. The shell numbers them and never uses a number twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerKey(pub u64);
 
 /// Where an address was heard of.

@@ -9,10 +9,12 @@
 //! | `trace`, `blame` | who lies, and what becomes of it |
 //! | `roster` | whom to dial, and when again |
 //! | `download`, `picker`, `partial`, `rarity`, `pipeline` | which block to ask whom for, and how many at once |
+//! | `allowance` | how much of that, under a limit |
 //! | `upload`, `choker` | whom to serve, and which block next |
 //! | `assign`, `show` | what the only seed shows to whom |
 //! | `stats` | what the operator sees |
 
+mod allowance;
 mod assign;
 mod blame;
 mod choker;
@@ -45,6 +47,7 @@ use crate::core::rate::Capacity;
 use crate::proto::peer::extended::{ExtendedHandshake, HANDSHAKE_ID};
 use crate::proto::peer::message::Message;
 
+use allowance::Allowance;
 use assign::Assigner;
 use choker::Choker;
 use event::{Action, Close, Config, Event, PeerKey};
@@ -97,6 +100,7 @@ pub struct Swarm {
     restraint: Restraint,
     /// Peers that wait to be served.
     waiting: usize,
+    allowance: Allowance,
     /// Requests were held back because too much is unverified.
     throttled: bool,
     /// The last peers that went, for pieces that turn out bad when their senders are gone.
@@ -133,6 +137,7 @@ impl Swarm {
             assigner: Assigner::new(geometry, config.assign && have.is_full(), now),
             restraint: Restraint::new(),
             waiting: 0,
+            allowance: Allowance::default(),
             throttled: false,
             former: VecDeque::new(),
             up: Traffic::new(),
