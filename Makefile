@@ -10,7 +10,7 @@ PROGRAMS = hivebt-create hivebt-tracker hivebt-peer
 TARGET   = $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test interop story bench bench-swarm lint static install uninstall clean help
+.PHONY: build demo test interop story bench bench-swarm sim lint static install uninstall clean help
 MAKEFLAGS += --no-print-directory
 
 ## build: the three programs, optimised, in target/release (this is what `make` alone does)
@@ -40,6 +40,10 @@ bench: build
 ## bench-swarm: ours and the others' swarms on links of 40 and 80 Mbit/s, as tables (as root); HIVEBT_BENCH_ONLY=hivebt is ours alone
 bench-swarm: build
 	$(CARGO) bench --locked --bench bench -- swarm
+
+## sim: swarms of up to 1,000 workers in virtual time, as a table (minutes; HIVEBT_SIM_WORKERS=64 leaves out the large ones)
+sim:
+	$(CARGO) test --locked --release --test sim -- --ignored --exact table::table --nocapture
 
 ## lint: formatting, clippy, documentation and the rules of the house; any warning fails
 lint:

@@ -8,6 +8,7 @@
 )]
 
 mod liars;
+mod table;
 mod world;
 
 use std::time::Duration;

@@ -39,6 +39,8 @@ const AT_RANDOM: usize = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Assignment {
     pub(super) piece: PieceIndex,
+    /// When.
+    pub(super) at: Time,
     /// Bytes of it that have not been sent.
     pub(super) unsent: u64,
 }
@@ -160,7 +162,11 @@ impl Assigner {
         self.pending.insert(piece, Shown { to, at: now });
         self.oldest.insert((now, piece));
         self.unsent += unsent;
-        Assignment { piece, unsent }
+        Assignment {
+            piece,
+            at: now,
+            unsent,
+        }
     }
 
     /// Bytes shown and not sent.

@@ -76,7 +76,7 @@ impl Choker {
         }
     }
 
-    /// Chooses among the peers that wait: who co-operates and has waited longest. From time to time, and when nobody else waits for a slot
+    /// Chooses among the peers that wait: who co-operates and has nothing at all yet, else who co-operates and has waited longest. From time to time, and when nobody else waits for a slot
     /// that is `free` anyway, one that does not co-operate. Returns whether it is an optimistic turn, too.
     pub(super) fn next<'a>(
         &mut self,
@@ -84,11 +84,19 @@ impl Choker {
         waiting: impl Iterator<Item = (PeerKey, &'a Peer)>,
         seeding: bool,
         free: bool,
+        rng: &mut fastrand::Rng,
     ) -> Option<(PeerKey, bool)> {
-        let longer = |best: Option<(Time, PeerKey)>, this| Some(best.map_or(this, |b| b.min(this)));
+        type Rank = (Time, u32, PeerKey);
+        let longer = |best: Option<Rank>, this| Some(best.map_or(this, |b| b.min(this)));
         let (mut willing, mut unwilling) = (None, None);
         for (key, peer) in waiting {
-            let rank = (peer.upload.waiting_since, key);
+            // Whoever has nothing yet can give nothing. Everybody hears of a new piece at the same moment: without the dice all who have
+            // pieces would serve the same few, and the rest of the swarm would stand idle.
+            let rank = if peer.have.ones() == 0 {
+                (Time::ZERO, rng.u32(..), key)
+            } else {
+                (peer.upload.waiting_since, 0, key)
+            };
             if seeding || co_operates(peer, now) {
                 willing = longer(willing, rank);
             } else {
@@ -101,7 +109,7 @@ impl Choker {
             self.optimistic_due = now + OPTIMISTIC;
         }
         let chosen = optimistic.or(willing);
-        chosen.map(|(_, key)| (key, optimistic.is_some()))
+        chosen.map(|(.., key)| (key, optimistic.is_some()))
     }
 }
 
@@ -129,6 +137,6 @@ pub(super) fn turn_ends(peer: &Peer, now: Time, seeding: bool) -> Time {
 }
 
 /// How long a peer that is served may ask for nothing before its turn is over: a way there and back, twice, and a little.
-fn grace(peer: &Peer) -> Duration {
+pub(super) fn grace(peer: &Peer) -> Duration {
     peer.upload.delay.unwrap_or(UNKNOWN_DELAY) * 2 + Duration::from_millis(6)
 }

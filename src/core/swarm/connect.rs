@@ -298,6 +298,7 @@ impl Swarm {
         self.fill_all(now, out);
         self.assign(now, out);
         self.review_slots(now, out);
+        self.hand_out(now, None, out);
     }
 
     /// Dials as long as there is room.

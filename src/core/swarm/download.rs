@@ -137,7 +137,11 @@ impl Swarm {
             who: peer.who(),
             now,
         };
-        if download.owed.len() >= depth || download.dry == self.picker.epoch() {
+        if download.owed.len() >= depth {
+            return None;
+        }
+        if download.dry == self.picker.epoch() {
+            self.recall(now, key, out);
             return None;
         }
         if let Some(block) = self.picker.pick(asker, &mut self.rng) {
@@ -157,6 +161,7 @@ impl Swarm {
         if let Some(peer) = self.peers.get_mut(&key) {
             peer.download.dry = epoch;
         }
+        self.recall(now, key, out);
         None
     }
 
@@ -173,6 +178,7 @@ impl Swarm {
             n,
             at: now,
             alone,
+            recalled_for: None,
         });
         self.say(now, key, Message::Request(block), out);
         if alone {
@@ -229,7 +235,13 @@ impl Swarm {
             return;
         };
         if let Some(asked) = n.and_then(|n| peer.settle(block.piece, n)) {
-            self.give_up(now, key, [asked], out);
+            if let Some(idle) = asked.recalled_for {
+                self.free(asked, key);
+                self.fill(now, idle, out);
+                self.fill_others(now, key, out);
+            } else {
+                self.give_up(now, key, [asked], out);
+            }
         } else {
             peer.faults.excused = peer.faults.excused.saturating_sub(1);
         }

@@ -26,6 +26,7 @@ mod peer;
 mod picker;
 mod pipeline;
 mod rarity;
+mod recall;
 mod restraint;
 mod roster;
 mod show;
@@ -33,6 +34,7 @@ mod stats;
 #[cfg(test)]
 mod tests;
 mod trace;
+mod uplink;
 mod upload;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -226,6 +228,7 @@ impl Swarm {
 
     /// Changes the number of peers served at once; `None` lets it tune itself.
     pub fn set_upload_slots(&mut self, slots: Option<usize>) {
+        self.config.upload_slots = slots;
         self.choker.fix(slots);
     }
 
@@ -313,6 +316,7 @@ impl Swarm {
         self.check_assigned(now, out);
         self.adapt_slots(now);
         self.review_slots(now, out);
+        self.hand_out(now, None, out);
     }
 
     fn check_pulse(&mut self, now: Time, key: PeerKey, out: &mut Vec<Action>) {

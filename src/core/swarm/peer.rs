@@ -11,8 +11,10 @@ use crate::base::time::Time;
 use crate::core::rate::Meter;
 
 use super::assign::Assignment;
+use super::event::PeerKey;
 use super::pipeline::Pipeline;
 use super::trace::Who;
+use super::uplink::Writer;
 
 /// A block that we asked a peer for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub(super) struct Asked {
     pub(super) at: Time,
     /// Nothing else was owed then.
     pub(super) alone: bool,
+    /// It was asked not to send it, so that this peer can, and has not answered yet.
+    pub(super) recalled_for: Option<PeerKey>,
 }
 
 /// Bytes in one direction.
@@ -65,6 +69,8 @@ pub(super) struct Faults {
 pub(super) struct Upload {
     /// What it asked for and we have not sent, oldest first.
     pub(super) queue: VecDeque<Block>,
+    /// Who sends that.
+    pub(super) writer: Writer,
     pub(super) traffic: Traffic,
     /// When its turn began, while we serve it.
     pub(super) turn_began: Time,
@@ -115,6 +121,8 @@ impl Upload {
 pub(super) struct Download {
     /// What it owes us, oldest first.
     pub(super) owed: VecDeque<Asked>,
+    /// When blocks were last called back from others for it.
+    pub(super) recalled: Option<Time>,
     pub(super) pipeline: Pipeline,
     pub(super) traffic: Traffic,
     /// When its last block came; at first, when the connection began.
@@ -203,6 +211,7 @@ impl Peer {
             peer_interested: false,
             upload: Upload {
                 queue: VecDeque::new(),
+                writer: Writer::Idle,
                 traffic: Traffic::new(),
                 turn_began: now,
                 turn_blocks: 0,
@@ -217,6 +226,7 @@ impl Peer {
             },
             download: Download {
                 owed: VecDeque::new(),
+                recalled: None,
                 pipeline: Pipeline::new(),
                 traffic: Traffic::new(),
                 last_block: now,

@@ -186,6 +186,12 @@ impl Picker {
         })
     }
 
+    /// Whether the blocks of `piece` may be asked for from whoever has them.
+    pub(super) fn is_shared(&self, piece: PieceIndex) -> bool {
+        let partial = self.partials.get(&piece);
+        partial.is_some_and(|partial| partial.only().is_none())
+    }
+
     /// Whether every missing block has been asked for, pieces that were bad apart.
     pub(super) fn in_end_game(&self) -> bool {
         let reserved = |piece| {

@@ -7,9 +7,9 @@ use crate::base::time::Time;
 use crate::core::rate::Meter;
 
 /// Requests that a connection starts with, before anything is known of it.
-const START: usize = 16;
+const START: usize = 8;
 /// Fewer than this, and the link idles between a block and the next request.
-const LEAST: usize = 8;
+const LEAST: usize = 4;
 /// More than this only piles up at the other end.
 const MOST: usize = 512;
 /// What a peer is assumed to queue until its extension handshake says otherwise (`reqq`, BEP 10).

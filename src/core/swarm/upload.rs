@@ -26,6 +26,9 @@ impl Swarm {
         blocks: &mut Vec<Block>,
         out: &mut Vec<Action>,
     ) {
+        if !self.may_send(now, peer, out) {
+            return;
+        }
         self.take_batch(peer, max_bytes, blocks);
         let sent: u64 = blocks.iter().map(|b| u64::from(b.len)).sum();
         let Some(to) = self.peers.get_mut(&peer).filter(|_| sent > 0) else {
@@ -38,6 +41,7 @@ impl Swarm {
         to.upload.idle_since = idle.then_some(now);
         self.up.add(now, sent);
         self.uplink.add(now, sent);
+        self.took_batch(now, peer, sent);
         if self.assigner.is_active() {
             self.count_assigned(now, peer, blocks, out);
         } else if idle {
@@ -96,7 +100,7 @@ impl Swarm {
             peer.upload.woke(now);
             peer.upload.queue.push_back(block);
             if !waits {
-                out.push(Action::Serve { peer: key });
+                self.queue_writer(now, key, out);
             }
             return;
         }
@@ -173,6 +177,22 @@ impl Swarm {
         self.peers.values().filter(holds_slot).count()
     }
 
+    /// Peers that use a slot: those that are served and want to be. One that has been silent for a while leaves its slot to another,
+    /// unless the operator has said how many may be served.
+    fn slots_in_use(&self, now: Time) -> usize {
+        if self.config.upload_slots.is_some() {
+            return self.serving();
+        }
+        let served = self
+            .peers
+            .values()
+            .filter(|p| !p.am_choking && p.peer_interested);
+        let idle = |p: &Peer| p.upload.idle_since.map(|at| at + choker::grace(p));
+        served
+            .filter(|p| idle(p).is_none_or(|until| now < until))
+            .count()
+    }
+
     /// Serves `key` from now on.
     pub(super) fn unchoke(
         &mut self,
@@ -217,7 +237,7 @@ impl Swarm {
             return;
         }
         while self.waiting > 0 {
-            let free = self.serving() < self.choker.slots();
+            let free = self.slots_in_use(now) < self.choker.slots();
             let seeding = self.is_complete();
             let over = self.turn_over(now);
             if !free && over.is_none() {
@@ -228,7 +248,9 @@ impl Swarm {
                 .iter()
                 .filter(|(_, p)| p.waits())
                 .map(|(&k, p)| (k, p));
-            let Some((next, optimistic)) = self.choker.next(now, waiting, seeding, free) else {
+            let Some((next, optimistic)) =
+                self.choker.next(now, waiting, seeding, free, &mut self.rng)
+            else {
                 break;
             };
             if let (false, Some(over)) = (free, over) {

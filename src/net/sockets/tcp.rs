@@ -13,9 +13,11 @@ const BACKLOG: i32 = 512;
 /// The same for a server that strangers can reach.
 const PUBLIC_BACKLOG: i32 = 4096;
 
-/// Bytes that the kernel may hold unsent. More would let a choke, a have or a cancel queue up behind data that is already
-/// out of our hands; less would let a fast link run dry between two wake-ups.
-const UNSENT: u32 = 128 * 1024;
+/// Bytes that the kernel may hold unsent: on a slow connection next to none, because a choke, a have or a cancel would queue up
+/// behind data that is already out of our hands…
+const UNSENT: u32 = 4 * 1024;
+/// …and on a fast one enough that it does not run dry between two wake-ups.
+const UNSENT_FAST: u32 = 128 * 1024;
 
 /// Which local address and interface traffic is tied to. The default is none: the kernel's routing decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -131,6 +133,14 @@ pub fn dial(bind: &Bind, addr: SocketAddr, timeout: Duration) -> io::Result<TcpS
 pub fn tune(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     platform::limit_unsent(stream, UNSENT)
+}
+
+/// Tells the kernel whether a connection is fast, see [`UNSENT_FAST`].
+///
+/// # Errors
+/// If the connection is gone already.
+pub fn set_fast(stream: &TcpStream, fast: bool) -> io::Result<()> {
+    platform::limit_unsent(stream, if fast { UNSENT_FAST } else { UNSENT })
 }
 
 /// What only some systems have.

@@ -10,7 +10,7 @@ fn wanted(peers: u64, slots: Option<usize>) -> Bench {
     };
     let mut b = Bench::with("xxxxxxxx........", config);
     for n in 1..=peers {
-        b.peer(n, "................");
+        b.peer(n, ".......x........");
         b.says(n, Message::Interested);
     }
     b
@@ -160,7 +160,52 @@ fn the_writer_is_told_when_there_is_something_to_send() {
     assert_eq!(b.did, [], "it knows");
     b.uploads(1, 1 << 20);
     b.says(1, Message::Request(block(1, 1)));
+    assert_eq!(b.did, [], "it comes back when it has sent that");
+    assert_eq!(b.uploads(1, 1 << 20), [block(1, 1)]);
+    assert_eq!(b.uploads(1, 1 << 20), []);
+    b.says(1, Message::Request(block(1, 0)));
     assert_eq!(b.did, [Action::Serve { peer: PeerKey(1) }]);
+}
+
+/// Who has been called to send.
+fn called(b: &Bench) -> Vec<u64> {
+    let keys = b.did.iter().filter_map(|action| match action {
+        Action::Serve { peer } => Some(peer.0),
+        _ => None,
+    });
+    keys.collect()
+}
+
+#[test]
+fn three_writers_hold_the_uplink_and_the_rarest_piece_is_next() {
+    let mut b = wanted(6, None);
+    // Everybody but the first has piece 7; piece 1 becomes rarer than piece 0.
+    b.says(1, Message::Have(PieceIndex(0)));
+    let mut all = Vec::new();
+    for n in 1..=5 {
+        b.says(n, Message::Request(block(0, 0)));
+        all.extend(called(&b));
+    }
+    b.says(6, Message::Request(block(1, 0)));
+    all.extend(called(&b));
+    assert_eq!(all, [1, 2, 3], "three hold it, the others wait");
+    assert_eq!(b.uploads(2, BLOCK), [block(0, 0)]);
+    assert!(called(&b).is_empty(), "it is still sending");
+    assert_eq!(b.uploads(2, BLOCK), [], "it has nothing more");
+    assert_eq!(called(&b), [6], "of those that wait, the rarest piece");
+}
+
+#[test]
+fn a_writer_that_is_held_up_does_not_hold_the_others_up() {
+    let mut b = wanted(5, None);
+    for n in 1..=5 {
+        b.says(n, Message::Request(block(0, 0)));
+    }
+    for n in 1..=3 {
+        assert_eq!(b.uploads(n, BLOCK), [block(0, 0)]);
+    }
+    b.pass(MS * 10);
+    assert_eq!(called(&b), [4, 5]);
 }
 
 #[test]

@@ -1,0 +1,80 @@
+//! Blocks that one peer will not send for long, while another that has them too has nothing to do, are called back and asked for there.
+//!
+//! In a busy swarm everything that there is has been asked for, most of it from peers with long queues, and others idle. A duplicate
+//! would cost the link what it saves in time; so the first peer is asked not to send the block, and only when it has agreed (BEP 6: each
+//! request is answered, by its block or a reject) the second one is asked for it.
+
+use std::time::Duration;
+
+use crate::base::geometry::BLOCK;
+use crate::base::time::Time;
+use crate::proto::peer::message::Message;
+
+use super::Swarm;
+use super::event::{Action, PeerKey};
+use super::peer::{Asked, Peer};
+
+/// A peer that owes us no more than so many blocks is about to have nothing to do.
+const IDLE: usize = 3;
+/// What will come within this time may as well be waited for.
+const SOON: Duration = Duration::from_millis(20);
+/// Blocks called back at once for a peer…
+const AT_ONCE: usize = 4;
+/// …and how long until the next ones, since it takes a while until they are free.
+const PAUSE: Duration = Duration::from_millis(15);
+
+impl Swarm {
+    /// `key` has nothing more to be asked for: calls back what the peer with the longest queue would send last.
+    pub(super) fn recall(&mut self, now: Time, key: PeerKey, out: &mut Vec<Action>) {
+        let Some(peer) = self.peers.get(&key) else {
+            return;
+        };
+        let download = &peer.download;
+        let paused = download.recalled.is_some_and(|at| now < at + PAUSE);
+        if download.snubbed || download.owed.len() > IDLE || paused || self.is_limited() {
+            return;
+        }
+        let fits = |asked: &&Asked| {
+            asked.recalled_for.is_none()
+                && peer.have.has(asked.piece)
+                && self.picker.is_shared(asked.piece)
+        };
+        let busy = self.peers.iter().filter(|(k, p)| **k != key && p.fast);
+        let waits = busy.map(|(&k, p)| (wait(p, now), k, p));
+        let Some((_, from, other)) = waits
+            .filter(|(wait, _, p)| *wait > SOON && tail(p).any(|asked| fits(&asked)))
+            .max_by_key(|&(wait, k, _)| (wait, k))
+        else {
+            return;
+        };
+        let chosen: Vec<_> = tail(other).filter(fits).take(AT_ONCE).copied().collect();
+        if let Some(peer) = self.peers.get_mut(&key) {
+            peer.download.recalled = Some(now);
+        }
+        for asked in chosen {
+            if let Some(other) = self.peers.get_mut(&from) {
+                let owed = &mut other.download.owed;
+                let same = owed
+                    .iter_mut()
+                    .find(|a| (a.piece, a.n) == (asked.piece, asked.n));
+                same.into_iter().for_each(|a| a.recalled_for = Some(key));
+            }
+            let block = self.geometry.block(asked.piece, asked.n);
+            self.say(now, from, Message::Cancel(block), out);
+        }
+    }
+}
+
+/// What a peer will send last of what it owes.
+fn tail(peer: &Peer) -> impl Iterator<Item = &Asked> {
+    let owed = &peer.download.owed;
+    owed.iter().rev().take(owed.len() / 2)
+}
+
+/// How long a peer needs for what it owes.
+#[allow(clippy::cast_precision_loss)]
+fn wait(peer: &Peer, now: Time) -> Duration {
+    let bytes = peer.download.owed.len() as f64 * f64::from(BLOCK);
+    let rate = peer.download.pipeline.rate(now);
+    Duration::try_from_secs_f64(bytes / rate.max(1.0)).unwrap_or(Duration::MAX)
+}
