@@ -9,8 +9,10 @@
 //! | `trace`, `blame` | who lies, and what becomes of it |
 //! | `roster` | whom to dial, and when again |
 //! | `download`, `picker`, `partial`, `rarity`, `pipeline` | which block to ask whom for, and how many at once |
+//! | `recall` | which block to call back from a busy peer, for an idle one |
 //! | `allowance` | how much of that, under a limit |
 //! | `upload`, `choker` | whom to serve, and which block next |
+//! | `uplink` | which of those that are served sends next |
 //! | `assign`, `show` | what the only seed shows to whom |
 //! | `stats` | what the operator sees |
 

@@ -135,7 +135,7 @@ pub fn tune(stream: &TcpStream) -> io::Result<()> {
     platform::limit_unsent(stream, UNSENT)
 }
 
-/// Tells the kernel whether a connection is fast, see [`UNSENT_FAST`].
+/// Tells the kernel whether a connection is fast: how much it may hold unsent follows from that.
 ///
 /// # Errors
 /// If the connection is gone already.
