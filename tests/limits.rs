@@ -11,12 +11,10 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use support::hosts::Host;
 use support::ours::{self, LIMIT, Peer, Torrent, Tracker};
-use support::process::{Process, private_memory, run_ok};
+use support::process::{Process, peak_private_memory, run_ok};
 use support::say::{say, skip};
 use support::tempdir::TempDir;
 use support::{payload, tree};
@@ -138,7 +136,7 @@ fn a_leecher_with_eight_peers_stays_under_32_mebibytes_of_private_memory() {
 
     let to = dir.folder("to");
     let leecher = Peer::get(&Host::local(2), &torrent.file, &to, &[]);
-    let most = watch_memory(&leecher.process);
+    let most = peak_private_memory(&leecher.process, LIMIT);
     let mut leecher = leecher;
     let ended = leecher.process.wait(LIMIT);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
@@ -158,18 +156,6 @@ fn a_leecher_with_eight_peers_stays_under_32_mebibytes_of_private_memory() {
         most as f64 / MIB as f64
     ));
     assert!(most < 32 * MIB, "{most} bytes");
-}
-
-/// The most private memory that a process has had until it ended, as far as looking often can tell.
-fn watch_memory(process: &Process) -> u64 {
-    let deadline = Instant::now() + LIMIT;
-    let mut most = 0;
-    while !process.has_ended() {
-        assert!(Instant::now() < deadline, "{}", process.tail());
-        most = most.max(private_memory(process.pid()).unwrap_or(0));
-        thread::sleep(Duration::from_millis(20));
-    }
-    most
 }
 
 /// Keeps the paths of this file honest: what is measured is what cargo has built.

@@ -13,7 +13,6 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Barrier};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use hivebt::base::bitfield::Bitfield;
 use hivebt::base::geometry::{BLOCK, Geometry};
@@ -25,7 +24,7 @@ use hivebt::proto::peer::message::{Message, encode_piece};
 use support::hosts::Host;
 use support::ours::{LIMIT, Peer, Torrent};
 use support::payload;
-use support::process::{Process, private_memory};
+use support::process::{peak_private_memory, private_memory};
 use support::say::say;
 use support::tempdir::TempDir;
 use support::tree::assert_same;
@@ -158,7 +157,7 @@ fn a_leecher_of_pieces_of_16_mib_from_fifty_peers_stays_within_its_cache_and_a_l
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
     let to = dir.folder("to");
     let mut leecher = Peer::get(&Host::local(2), &torrent.file, &to, &options);
-    let most = watch_memory(&leecher.process);
+    let most = peak_private_memory(&leecher.process, LIMIT);
     let ended = leecher.process.wait(LIMIT);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     say(format_args!(
@@ -169,16 +168,4 @@ fn a_leecher_of_pieces_of_16_mib_from_fifty_peers_stays_within_its_cache_and_a_l
         most <= (CACHE + 8) * MIB + u64::from(PEERS) * PER_PEER,
         "{most} bytes"
     );
-}
-
-/// The most private memory that a process has had until it ended, as far as looking often can tell.
-fn watch_memory(process: &Process) -> u64 {
-    let deadline = Instant::now() + LIMIT;
-    let mut most = 0;
-    while !process.has_ended() {
-        assert!(Instant::now() < deadline, "{}", process.tail());
-        most = most.max(private_memory(process.pid()).unwrap_or(0));
-        thread::sleep(Duration::from_millis(5));
-    }
-    most
 }

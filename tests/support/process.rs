@@ -283,6 +283,18 @@ pub fn private_memory(pid: u32) -> Option<u64> {
     memory(pid, "smaps_rollup", "Private_")
 }
 
+/// The most private memory that a process has had until it ended, which it must within `limit`, as far as looking often can tell.
+pub fn peak_private_memory(process: &Process, limit: Duration) -> u64 {
+    let deadline = Instant::now() + limit;
+    let mut most = 0;
+    while !process.has_ended() {
+        assert!(Instant::now() < deadline, "{}", process.tail());
+        most = most.max(private_memory(process.pid()).unwrap_or(0));
+        thread::sleep(Duration::from_millis(5));
+    }
+    most
+}
+
 fn read_lines(from: impl Read + Send + 'static, stream: Stream, log: &Arc<(Mutex<Log>, Condvar)>) {
     let log = Arc::clone(log);
     thread::spawn(move || {

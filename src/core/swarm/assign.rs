@@ -39,8 +39,6 @@ const AT_RANDOM: usize = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Assignment {
     pub(super) piece: PieceIndex,
-    /// When.
-    pub(super) at: Time,
     /// Bytes of it that have not been sent.
     pub(super) unsent: u64,
 }
@@ -162,11 +160,12 @@ impl Assigner {
         self.pending.insert(piece, Shown { to, at: now });
         self.oldest.insert((now, piece));
         self.unsent += unsent;
-        Assignment {
-            piece,
-            at: now,
-            unsent,
-        }
+        Assignment { piece, unsent }
+    }
+
+    /// When `piece` was shown, if nobody has announced it since.
+    pub(super) fn shown_at(&self, piece: PieceIndex) -> Option<Time> {
+        self.pending.get(&piece).map(|shown| shown.at)
     }
 
     /// Bytes shown and not sent.

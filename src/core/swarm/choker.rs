@@ -57,6 +57,11 @@ impl Choker {
         self.fixed.unwrap_or(self.slots)
     }
 
+    /// Whether the operator has said how many.
+    pub(super) const fn is_fixed(&self) -> bool {
+        self.fixed.is_some()
+    }
+
     /// The operator has changed his mind.
     pub(super) fn fix(&mut self, fixed: Option<usize>) {
         self.fixed = fixed;

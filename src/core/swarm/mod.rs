@@ -230,7 +230,6 @@ impl Swarm {
 
     /// Changes the number of peers served at once; `None` lets it tune itself.
     pub fn set_upload_slots(&mut self, slots: Option<usize>) {
-        self.config.upload_slots = slots;
         self.choker.fix(slots);
     }
 

@@ -131,9 +131,10 @@ impl Swarm {
             let urgency = if only_seed {
                 let piece = queue.front()?.piece;
                 let mut assigned = peer.upload.assigned.iter();
-                assigned
-                    .find(|a| a.piece == piece)
-                    .map_or(u64::MAX, |a| a.at.as_micros())
+                let at = assigned
+                    .any(|a| a.piece == piece)
+                    .then(|| self.assigner.shown_at(piece));
+                at.flatten().map_or(u64::MAX, Time::as_micros)
             } else {
                 queue
                     .iter()

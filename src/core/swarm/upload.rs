@@ -180,7 +180,7 @@ impl Swarm {
     /// Peers that use a slot: those that are served and want to be. One that has been silent for a while leaves its slot to another,
     /// unless the operator has said how many may be served.
     fn slots_in_use(&self, now: Time) -> usize {
-        if self.config.upload_slots.is_some() {
+        if self.choker.is_fixed() {
             return self.serving();
         }
         let served = self
