@@ -31,7 +31,7 @@
 //! | --- | --- | --- | --- |
 //! | `accept` | one a process | `accept` | a connection |
 //! | `peer` | one a connection: dials or answers, then reads | `connect`, `recv` (10 s until hands are shaken) | bytes, or the socket's shutdown |
-//! | `peer-writer` | one a connection | its outbox, `send` | messages, blocks to serve, a limit's grant, or the socket's shutdown |
+//! | `peer-writer` | one a connection | its outbox, `send` (60 s in which nothing goes) | messages, blocks to serve, a limit's grant, or the socket's shutdown |
 //! | `timer` | one a torrent | the swarm's deadline | an earlier deadline, the end |
 //! | `limit` | one for each direction that has ever had a limit | the moment of the next grant | a claim, another limit |
 //! | `announcer` | one a torrent | the next announce, HTTP (10 s) | completion, the end |

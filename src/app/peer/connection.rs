@@ -23,6 +23,10 @@ use super::torrent::Torrent;
 /// How long a peer may take for its handshake.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a peer may take nothing at all of what we have for it. Far below the rate at which anybody gets a payload, yet a socket of such a
+/// peer, a thread and what it has asked for are not held forever.
+const STALLED: Duration = Duration::from_secs(60);
+
 /// Requests that we queue for a peer before we drop some; said in the extension handshake.
 pub const REQUEST_QUEUE: u32 = 500;
 
@@ -103,6 +107,12 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_write_timeout(Some(HANDSHAKE_TIMEOUT))
 }
 
+/// After the handshake: reads may wait, and writes for `stalled` as long as nothing at all goes.
+fn relax(stream: &TcpStream, stalled: Duration) -> io::Result<()> {
+    stream.set_read_timeout(None)?;
+    stream.set_write_timeout(Some(stalled))
+}
+
 /// The time-out on the socket bounds a single read; this bounds them all.
 fn read_handshake(stream: &mut TcpStream) -> io::Result<Handshake> {
     let deadline = Instant::now() + HANDSHAKE_TIMEOUT;
@@ -129,11 +139,7 @@ pub fn run(torrent: &Arc<Torrent>, greeted: Greeted, listen_port: u16) {
         theirs,
     } = greeted;
     // From here on, the swarm knows which peers are silent for too long, and closing a socket wakes whoever waits on it.
-    if stream
-        .set_read_timeout(None)
-        .and_then(|()| stream.set_write_timeout(None))
-        .is_err()
-    {
+    if relax(&stream, STALLED).is_err() {
         return;
     }
     let (stream, outbox) = (Arc::new(stream), Arc::new(Outbox::default()));
@@ -152,13 +158,17 @@ pub fn run(torrent: &Arc<Torrent>, greeted: Greeted, listen_port: u16) {
     let writer = {
         let (torrent, stream, outbox) = (torrent.clone(), stream.clone(), outbox.clone());
         threads::spawn("peer-writer", move || {
-            // Which error it was does not matter: the connection is over, and the reader says so.
-            let _ = Writer::new(&torrent, peer, &stream, &outbox).run();
+            // Which error it was does not matter: nothing can be sent any more, and the reader says so.
+            if Writer::new(&torrent, peer, &stream, &outbox).run().is_err() {
+                tcp::reset_at_end(&stream);
+            }
             let _ = stream.shutdown(Shutdown::Both);
         })
     };
-    if writer.is_some() {
-        let _ = read(torrent, peer, &stream);
+    if writer.is_some()
+        && let Err(Broken::Protocol(_)) = read(torrent, peer, &stream)
+    {
+        tcp::reset_at_end(&stream);
     }
     torrent.disconnected(peer);
     outbox.close();
@@ -406,6 +416,30 @@ fn write_all(mut to: &TcpStream, mut parts: &mut [IoSlice<'_>]) -> io::Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn whoever_reads_nothing_is_given_up_but_not_who_reads_late() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut far, _) = listener.accept().unwrap();
+        relax(&near, Duration::from_millis(50)).unwrap();
+        let batch = vec![0; LARGE as usize];
+        let send = || write_all(&near, &mut [IoSlice::new(&batch)]);
+        let mut sent = 0;
+        let error = loop {
+            match send() {
+                Ok(()) => sent += batch.len(),
+                Err(error) => break error,
+            }
+        };
+        let gone = [io::ErrorKind::WouldBlock, io::ErrorKind::TimedOut];
+        assert!(gone.contains(&error.kind()), "{error}");
+        // Part of the batch that failed may have gone, too.
+        let mut slow = vec![0; sent];
+        far.read_exact(&mut slow).unwrap();
+        send().unwrap();
+    }
 
     /// The batch after a second at `rate` bytes a second, where a socket swallows `buffer` bytes at once to begin with.
     fn settled(rate: u64, buffer: u64) -> u32 {

@@ -22,6 +22,7 @@ use crate::disk::error::StorageError;
 use crate::disk::hasher::{self, Hasher, Job, Target};
 use crate::disk::pool::{Buffer, Pool};
 use crate::disk::storage::Storage;
+use crate::net::tcp;
 use crate::proto::metainfo::Metainfo;
 use crate::proto::peer::message::Message;
 
@@ -509,7 +510,7 @@ impl State {
                     if let Some(link) = self.links.get(&peer)
                         && !link.outbox.send(&message)
                     {
-                        link.close();
+                        link.cut();
                     }
                 }
                 Action::Serve { peer } => self
@@ -519,7 +520,11 @@ impl State {
                     .for_each(|link| link.outbox.serve()),
                 Action::Close { peer, reason } => {
                     if let Some(link) = self.links.get(&peer) {
-                        link.close();
+                        if reason.is_its_fault() {
+                            link.cut();
+                        } else {
+                            link.close();
+                        }
                         deferred.news.push(Happening::Dropped(link.addr, reason));
                     }
                 }
@@ -546,5 +551,11 @@ impl Link {
     fn close(&self) {
         self.outbox.close();
         let _ = self.stream.shutdown(Shutdown::Both);
+    }
+
+    /// The same for a peer that nothing more is said to, not even what is on its way.
+    fn cut(&self) {
+        tcp::reset_at_end(&self.stream);
+        self.close();
     }
 }

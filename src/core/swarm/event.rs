@@ -171,6 +171,14 @@ pub enum Close {
     Stopping,
 }
 
+impl Close {
+    /// Whether the peer has brought it upon itself.
+    #[must_use]
+    pub const fn is_its_fault(self) -> bool {
+        matches!(self, Self::BadData | Self::Protocol | Self::Silent)
+    }
+}
+
 impl fmt::Display for Close {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -143,6 +143,13 @@ pub fn set_fast(stream: &TcpStream, fast: bool) -> io::Result<()> {
     platform::limit_unsent(stream, if fast { UNSENT_FAST } else { UNSENT })
 }
 
+/// Makes the end of a connection a reset: whatever is still to be sent is thrown away, and the far end is told at once that nobody listens.
+/// For a far end that has forfeited a farewell; one that neither reads nor stops sending would otherwise stay with the kernels of both for minutes.
+pub fn reset_at_end(stream: &TcpStream) {
+    // A connection that is gone already needs none.
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
 /// What only some systems have.
 #[cfg(target_os = "linux")]
 mod platform {
@@ -179,6 +186,9 @@ mod platform {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read, Write};
+    use std::net::Shutdown;
+    use std::time::Instant;
 
     const WAIT: Duration = Duration::from_secs(10);
 
@@ -203,6 +213,33 @@ mod tests {
         tune(&stream).unwrap();
         let (_, from) = listener.accept().unwrap();
         assert_eq!(from.ip(), "127.0.0.9".parse::<IpAddr>().unwrap());
+    }
+
+    #[test]
+    fn a_connection_ends_with_a_farewell_or_a_reset() {
+        let listener = listen(&Bind::parse("127.0.0.1"), 0..=0).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let end = |reset: bool| {
+            let mut near = dial(&Bind::default(), addr, WAIT).unwrap();
+            let (mut far, _) = listener.accept().unwrap();
+            // Where something lies unread, every end is a reset.
+            far.write_all(b"x").unwrap();
+            near.read_exact(&mut [0]).unwrap();
+            if reset {
+                reset_at_end(&near);
+            }
+            near.shutdown(Shutdown::Both).unwrap();
+            drop(near);
+            far
+        };
+        let mut told = end(false);
+        assert_eq!(told.read(&mut [0]).unwrap(), 0);
+        assert!(told.take_error().unwrap().is_none() && told.write(b"x").is_ok());
+        let (cut, deadline) = (end(true), Instant::now() + WAIT);
+        while cut.take_error().unwrap().is_none() {
+            assert!(Instant::now() < deadline, "no reset came");
+            std::thread::yield_now();
+        }
     }
 
     #[test]
