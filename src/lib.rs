@@ -24,7 +24,8 @@
 //! ## One announce, from the port to the reply
 //! The gate ([`net::gate`]) accepts the connection and finds the request. [`proto::tracker::http`] turns it into an
 //! [`AnnounceRequest`](proto::tracker::AnnounceRequest), the swarm's shard ([`core::tracker`]) answers under its lock, and the
-//! gate writes what `proto` makes of the answer. Over UDP it is the same between [`net::datagrams`] and [`proto::tracker::udp`]. Pages for people go to `tiny_http` behind the gate.
+//! gate writes what `proto` makes of the answer. Over UDP it is the same between [`net::datagrams`] and [`proto::tracker::udp`]; the peer's side
+//! of it is decided in [`core::udp_announce`]. Pages for people go to `tiny_http` behind the gate.
 //!
 //! ## Threads
 //! | thread | how many | blocks on | woken by |
@@ -34,9 +35,9 @@
 //! | `peer-writer` | one a connection | its outbox, `send` (60 s in which nothing goes) | messages, blocks to serve, a limit's grant, or the socket's shutdown |
 //! | `timer` | one a torrent | the swarm's deadline | an earlier deadline, the end |
 //! | `limit` | one for each direction that has ever had a limit | the moment of the next grant | a claim, another limit |
-//! | `announcer` | one a torrent | the next announce, HTTP (10 s) | completion, the end |
+//! | `announcer` | one a torrent | the next announce, HTTP or UDP (10 s) | completion, the end |
 //! | `hash-N` | one a core, four at most | the queue of finished pieces | a piece, the end |
-//! | `examine`, `publish`, `on-complete`, `farewell` | when needed | files; a command; HTTP (2.5 s) | – |
+//! | `examine`, `publish`, `on-complete`, `farewell`, `resolver` | when needed | files; a command; HTTP or UDP (2.5 s); a name's address | – |
 //! | `signals` | one | signals | a signal |
 //! | main | one | occurrences, one second at a time | any of the above |
 //!
@@ -62,7 +63,7 @@
 //! | 9, 53 | magnet links, as text | [`proto::magnet`] |
 //! | 10 | extension handshake | [`proto::peer::extended`] |
 //! | 12 | tiers of trackers | [`core::announce`] |
-//! | 15, 41 | UDP trackers | [`proto::tracker::udp`], [`core::tracker::ConnectionIds`], [`net::datagrams`] |
+//! | 15, 41 | UDP trackers | [`proto::tracker::udp`], [`core::tracker::ConnectionIds`], [`net::datagrams`], [`core::udp_announce`] |
 //! | 20 | peer ids | [`base::id`] |
 //! | 21 | upload only | [`proto::peer::extended`] |
 //! | 24, 31, 48 | external address, retry, scrape | [`proto::tracker`] |

@@ -5,3 +5,4 @@ pub mod rate;
 pub mod shares;
 pub mod swarm;
 pub mod tracker;
+pub mod udp_announce;

@@ -80,6 +80,17 @@ pub fn web(url: &str) -> Result<Target, UrlError> {
     target(url, "a server of files; `http` and `https` are", false)
 }
 
+/// Path and query of a URL that [`tracker`] or [`web`] took: what a UDP tracker is told of it (BEP 41). Empty if there is neither.
+#[must_use]
+pub fn path_and_query(url: &str) -> &str {
+    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+    let whole = rest.split('#').next().unwrap_or_default();
+    whole
+        .find(['/', '?'])
+        .and_then(|at| whole.get(at..))
+        .unwrap_or_default()
+}
+
 fn target(url: &str, takes: &'static str, udp: bool) -> Result<Target, UrlError> {
     if let Some(c) = url.chars().find(|c| !c.is_ascii_graphic()) {
         return Err(UrlError::Character(c));
@@ -218,6 +229,19 @@ mod tests {
             assert!(error.contains(reason), "{url}: {error}");
         }
         assert!(web("udp://a:1").is_err() && web("https://a/").is_ok());
+    }
+
+    #[test]
+    fn what_follows_the_host_is_told_to_a_udp_tracker() {
+        for (url, wanted) in [
+            ("udp://a:1", ""),
+            ("udp://a:1#x/y", ""),
+            ("udp://a:1/announce/key?x=//y#z", "/announce/key?x=//y"),
+            ("udp://u@[::1]:1?x", "?x"),
+            ("nothing", ""),
+        ] {
+            assert_eq!(path_and_query(url), wanted, "{url}");
+        }
     }
 
     #[test]

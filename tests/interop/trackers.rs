@@ -9,12 +9,23 @@ use crate::support::{payload, tree};
 #[test]
 #[ignore = "needs opentracker and root; `make interop` runs it"]
 fn our_peers_find_each_other_through_opentracker() {
+    find_each_other("http");
+}
+
+#[test]
+#[ignore = "needs opentracker and root; `make interop` runs it"]
+fn our_peers_find_each_other_through_opentracker_over_udp() {
+    find_each_other("udp");
+}
+
+/// Two get from one what only its tracker knows of; then everybody goes.
+fn find_each_other(scheme: &str) {
     let Some(network) = network(4, [missing_program("opentracker")]) else {
         return;
     };
     let dir = TempDir::new("opentracker");
     let folder = payload::odd_folder(&dir.join("from/lot"), 11);
-    let announce = format!("http://{}:6969/announce", network.host(0).address);
+    let announce = format!("{scheme}://{}:6969/announce", network.host(0).address);
     let torrent = Torrent::create(&folder, &announce, &[]);
     let tracker = opentracker(network.host(0), 6969, &[&torrent.info_hash], &dir);
 

@@ -8,11 +8,10 @@ use std::time::{Duration, Instant};
 
 use crate::core::announce::{Due, Schedule};
 use crate::core::swarm::event::Source;
-use crate::net::http_client::{Client, HttpError, Options};
 use crate::net::tcp::Bind;
-use crate::proto::tracker::http::{announce_url, parse_announce};
-use crate::proto::tracker::{AnnounceReply, AnnounceRequest, Event, ReplyError, Retry};
+use crate::proto::tracker::{AnnounceReply, AnnounceRequest, Event};
 
+use super::asker::{Asker, Trouble};
 use super::threads;
 use super::torrent::Torrent;
 
@@ -59,7 +58,7 @@ struct Shared {
     schedule: Mutex<Schedule>,
     wake: Condvar,
     stopping: AtomicBool,
-    client: Client,
+    asker: Asker,
     tell: Box<Tell>,
 }
 
@@ -77,7 +76,7 @@ impl Announcer {
             schedule: Mutex::new(schedule),
             wake: Condvar::new(),
             stopping: AtomicBool::new(false),
-            client: Client::new(&options(&identity, TIMEOUT)),
+            asker: Asker::new(&identity.bind, TIMEOUT),
             identity,
             tell: Box::new(tell),
         });
@@ -103,7 +102,7 @@ impl Announcer {
     /// Breaks off what is under way. Nothing is announced from now on but by [`Announcer::farewell`].
     pub fn stop(&self) {
         self.shared.stopping.store(true, Ordering::Relaxed);
-        self.shared.client.abort();
+        self.shared.asker.abort();
         self.shared.wake.notify_all();
     }
 
@@ -112,12 +111,12 @@ impl Announcer {
     pub fn farewell(&self) -> Farewell {
         let (sender, done) = mpsc::channel();
         let urls = self.shared.schedule().stopping();
-        let client = Client::new(&options(&self.shared.identity, FAREWELL));
+        let asker = self.shared.asker.successor(FAREWELL);
         for url in urls {
-            let (shared, client, sender) = (self.shared.clone(), client.clone(), sender.clone());
+            let (shared, asker, sender) = (self.shared.clone(), asker.clone(), sender.clone());
             threads::spawn("farewell", move || {
                 // Nobody is left who could do anything about a failure; the tracker will notice our silence.
-                let _ = shared.announce(&client, &url, Event::Stopped);
+                let _ = shared.announce(&asker, &url, Event::Stopped);
                 drop(sender);
             });
         }
@@ -143,14 +142,6 @@ impl Farewell {
         let _ = self
             .done
             .recv_timeout(self.deadline.saturating_duration_since(Instant::now()));
-    }
-}
-
-fn options(identity: &Identity, timeout: Duration) -> Options {
-    Options {
-        timeout,
-        bind: identity.bind.clone(),
-        ..Options::default()
     }
 }
 
@@ -180,7 +171,7 @@ impl Shared {
     }
 
     fn attend(&self, due: &Due) {
-        let outcome = self.announce(&self.client, &due.url, due.event);
+        let outcome = self.announce(&self.asker, &due.url, due.event);
         if self.stopping.load(Ordering::Relaxed) {
             return;
         }
@@ -211,7 +202,7 @@ impl Shared {
         (self.tell)(&due.url, word);
     }
 
-    fn announce(&self, client: &Client, url: &str, event: Event) -> Result<AnnounceReply, Trouble> {
+    fn announce(&self, asker: &Asker, url: &str, event: Event) -> Result<AnnounceReply, Trouble> {
         let stats = self.torrent.stats();
         let request = AnnounceRequest {
             uploaded: stats.uploaded,
@@ -228,41 +219,10 @@ impl Shared {
                 self.identity.port,
             )
         };
-        let response = client.get(&announce_url(url, &request))?;
-        match parse_announce(&response.body) {
-            // Some trackers send their refusal with a status that says the same; the reason is worth more than the number.
-            Err(ReplyError::Malformed(what)) if response.status == 200 => {
-                Err(Trouble::Failed(what))
-            }
-            Err(ReplyError::Malformed(_)) => Err(HttpError::Status(response.status).into()),
-            Err(ReplyError::Refused(refusal)) => {
-                Err(Trouble::Refused(refusal.reason, retry_in(refusal.retry)))
-            }
-            Ok(reply) => Ok(reply),
-        }
+        asker.announce(url, &request)
     }
 
     fn schedule(&self) -> MutexGuard<'_, Schedule> {
         self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Why there is no reply.
-enum Trouble {
-    Refused(String, Option<Duration>),
-    Failed(String),
-}
-
-impl From<HttpError> for Trouble {
-    fn from(error: HttpError) -> Self {
-        Self::Failed(error.to_string())
-    }
-}
-
-fn retry_in(retry: Retry) -> Option<Duration> {
-    match retry {
-        Retry::Unsaid => None,
-        Retry::Minutes(minutes) => Some(Duration::from_secs(60 * u64::from(minutes))),
-        Retry::Never => Some(Duration::MAX),
     }
 }

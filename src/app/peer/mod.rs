@@ -1,6 +1,7 @@
 //! `hivebt-peer`: downloads and seeds.
 
 pub mod announcer;
+mod asker;
 pub mod batches;
 pub mod clock;
 pub mod connection;

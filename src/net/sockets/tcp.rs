@@ -44,15 +44,30 @@ impl Bind {
         }
     }
 
-    fn socket(&self, family: IpAddr) -> io::Result<Socket> {
-        let domain = if family.is_ipv4() {
+    /// A socket of the family of `far`, tied to the interface but not yet to the address.
+    pub(super) fn socket(&self, far: IpAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+        let domain = if far.is_ipv4() {
             Domain::IPV4
         } else {
             Domain::IPV6
         };
-        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+        let socket = Socket::new(domain, kind, Some(protocol))?;
         if let Some(interface) = &self.interface {
             platform::bind_device(&socket, interface)?;
+        }
+        Ok(socket)
+    }
+
+    /// The same, ready to reach `far`: tied to the address, too, if that is of the same family.
+    pub(super) fn socket_towards(
+        &self,
+        far: IpAddr,
+        kind: Type,
+        protocol: Protocol,
+    ) -> io::Result<Socket> {
+        let socket = self.socket(far, kind, protocol)?;
+        if let Some(local) = self.addr.filter(|local| local.is_ipv4() == far.is_ipv4()) {
+            socket.bind(&SocketAddr::new(local, 0).into())?;
         }
         Ok(socket)
     }
@@ -83,7 +98,7 @@ pub fn listen(bind: &Bind, ports: RangeInclusive<u16>) -> io::Result<TcpListener
 }
 
 fn listen_at(bind: &Bind, addr: SocketAddr) -> io::Result<TcpListener> {
-    let socket = bind.socket(addr.ip())?;
+    let socket = bind.socket(addr.ip(), Type::STREAM, Protocol::TCP)?;
     if addr.is_ipv6() {
         socket.set_only_v6(!addr.ip().is_unspecified())?;
     }
@@ -113,10 +128,7 @@ pub fn listen_public(addr: SocketAddr) -> io::Result<TcpListener> {
 /// # Errors
 /// As the kernel says, or after `timeout`.
 pub fn dial(bind: &Bind, addr: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
-    let socket = bind.socket(addr.ip())?;
-    if let Some(local) = bind.addr.filter(|local| local.is_ipv4() == addr.is_ipv4()) {
-        socket.bind(&SocketAddr::new(local, 0).into())?;
-    }
+    let socket = bind.socket_towards(addr.ip(), Type::STREAM, Protocol::TCP)?;
     socket.connect_timeout(&addr.into(), timeout)?;
     let stream: TcpStream = socket.into();
     // On loopback, dialling a free port of the ephemeral range can connect a socket to itself.

@@ -1,10 +1,12 @@
-//! UDP sockets of a server that strangers can reach.
+//! UDP sockets: of a server that strangers can reach, and of a client.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use super::tcp::Bind;
 
 /// Bytes of datagrams that may wait to be read. The kernel cuts this to its own limit (`net.core.rmem_max`); what comes beyond is lost, as datagrams may be.
 const WAITING: usize = 4 << 20;
@@ -47,6 +49,16 @@ fn unbound(addr: SocketAddr) -> io::Result<Socket> {
     socket.set_read_timeout(Some(TIMEOUT))?;
     socket.set_write_timeout(Some(TIMEOUT))?;
     Ok(socket)
+}
+
+/// A client's socket: it sends to `addr`, and hears nobody else. If nobody listens there, the next call says so where the network does.
+///
+/// # Errors
+/// As the kernel says: there is no way to that address, or what `bind` names is not ours.
+pub fn dial(bind: &Bind, addr: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = bind.socket_towards(addr.ip(), Type::DGRAM, Protocol::UDP)?;
+    socket.connect(&addr.into())?;
+    Ok(socket.into())
 }
 
 /// Wakes whoever waits for a datagram; there will be none any more.
