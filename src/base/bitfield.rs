@@ -120,6 +120,35 @@ impl Bitfield {
         })
     }
 
+    /// The pieces that are in `other`, too, in order, from the `64 * word`th piece on. Skips 64 at a time of those that are not.
+    pub fn common<'a>(
+        &'a self,
+        other: &'a Self,
+        word: usize,
+    ) -> impl Iterator<Item = PieceIndex> + 'a {
+        let both = self.words(word).zip(other.words(word)).zip(word..);
+        both.map(|((a, b), at)| (a & b, at))
+            .filter(|(word, _)| *word != 0)
+            .flat_map(|(mut word, at)| {
+                std::iter::from_fn(move || {
+                    let bit = word.leading_zeros();
+                    word &= !(1 << 63_u32.checked_sub(bit)?);
+                    Some((at, bit))
+                })
+            })
+            .filter_map(|(at, bit)| Some(PieceIndex(u32::try_from(at * 64).ok()? + bit)))
+    }
+
+    /// 64 pieces each, the first one in the high bit.
+    fn words(&self, from: usize) -> impl Iterator<Item = u64> + '_ {
+        let bytes = self.bytes.get(from * 8..).unwrap_or_default();
+        let (whole, rest) = bytes.as_chunks::<8>();
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        let words = whole.iter().map(|word| u64::from_be_bytes(*word));
+        words.chain((!rest.is_empty()).then(|| u64::from_be_bytes(last)))
+    }
+
     /// Whether `other` has a piece that this set lacks: whether its owner is interesting to us (BEP 3).
     #[must_use]
     pub fn lacks_any_of(&self, other: &Self) -> bool {
@@ -137,6 +166,36 @@ const fn mask(piece: PieceIndex) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_two_sets_have_in_common_is_found_from_any_word_on() {
+        let mut rng = fastrand::Rng::with_seed(4);
+        for len in [0, 1, 7, 63, 64, 65, 130, 200] {
+            let mut random = || {
+                let mut set = Bitfield::none(len);
+                for i in (0..len).filter(|_| rng.bool()) {
+                    set.set(PieceIndex(i));
+                }
+                set
+            };
+            let all = Bitfield::all(len);
+            for (a, b) in [
+                (random(), random()),
+                (all.clone(), random()),
+                (all.clone(), all),
+            ] {
+                for word in 0..5 {
+                    let found: Vec<_> = a.common(&b, word).map(PieceIndex::idx).collect();
+                    let both = |&i: &usize| {
+                        let piece = PieceIndex(u32::try_from(i).unwrap());
+                        a.has(piece) && b.has(piece)
+                    };
+                    let wanted: Vec<_> = (64 * word..len as usize).filter(both).collect();
+                    assert_eq!(found, wanted, "{len} {word}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn counts_and_members_agree_for_every_length() {
