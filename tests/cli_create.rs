@@ -391,7 +391,7 @@ fn the_configuration_is_heard_and_the_command_line_wins() {
     assert_eq!(bad.code, 3);
     assert_eq!(
         bad.stderr,
-        "error: cannot read the configuration `bad.json`: there is no key `torrent_creation.piecelength`; \
+        "error: cannot read the configuration `bad.json`: line 1, column 23: there is no key `torrent_creation.piecelength`; \
          the nearest is `torrent_creation.piece_length`\n"
     );
     assert_eq!(

@@ -1,26 +1,12 @@
 //! `bt_config.json`: sections and keys, all of them optional. An unknown key is an error, because it is a setting that would silently not count.
 //!
-//! | section | key | takes |
-//! | --- | --- | --- |
-//! | `tracker` | `port` | 0 to 65535 (0: any free one) |
-//! | | `announce_interval` | seconds, 1 to 86400 |
-//! | | `max_peers_per_torrent` | peers in a reply, 1 to 10000 |
-//! | | `cleanup_interval` | seconds, 1 to 86400 |
-//! | `seeder` | `max_upload_rate`, `max_download_rate` | bytes a second; 0: no limit |
-//! | | `max_concurrent_uploads` | upload slots, 1 to 10000 |
-//! | | `piece_request_timeout` | seconds, 1 to 3600 |
-//! | `torrent_creation` | `announce` | a URL, a list of URLs (a tier each), or a list of lists of URLs |
-//! | | `piece_length` | bytes, a power of two from 16384 to 134217728 |
-//! | | `private` | true or false |
-//! | | `comment` | text |
-//! | `network` | `listen_port_range` | \[first, last\], each 1 to 65535 |
-//! | | `dht_enabled`, `upnp_enabled` | true or false |
+//! [`KEYS`] lists every key with what it takes.
 
 use std::fmt;
 use std::ops::RangeInclusive;
 
 use super::url;
-use crate::base::json::{self, Map, Value};
+use crate::base::json::{Malformed, Node, Position, Value};
 
 /// The smallest piece that we create, in bytes.
 pub const MIN_PIECE_LENGTH: u32 = 16 << 10;
@@ -65,6 +51,8 @@ pub struct Seeder {
     pub max_concurrent_uploads: Option<u32>,
     /// Seconds, 1 to 3600.
     pub piece_request_timeout: Option<u32>,
+    /// Bytes of memory for unfinished pieces.
+    pub cache_size: Option<u64>,
 }
 
 /// Section `torrent_creation`.
@@ -85,42 +73,203 @@ pub struct Creation {
 pub struct Network {
     /// Ports for peers; the first free one is taken. Never 0, never empty.
     pub listen_port_range: Option<RangeInclusive<u16>>,
+    /// The local address or the interface that peers' traffic is tied to.
+    pub bind: Option<String>,
+    /// Connections for each torrent, 1 to 65535.
+    pub max_connections: Option<u16>,
+    /// Bytes that the kernel may hold of what is sent on a connection, 4096 to 1 GiB.
+    pub send_buffer: Option<u32>,
+    /// Bytes that the kernel may hold of what is received on a connection, 4096 to 1 GiB.
+    pub receive_buffer: Option<u32>,
     /// BEP 5.
     pub dht_enabled: Option<bool>,
     /// Port mapping at the router.
     pub upnp_enabled: Option<bool>,
 }
 
-/// Why a file is not a configuration.
+impl Network {
+    /// What is asked for and no program of ours does: the keys.
+    pub fn not_done(&self) -> impl Iterator<Item = &'static str> {
+        let asked = [
+            ("network.dht_enabled", self.dht_enabled),
+            ("network.upnp_enabled", self.upnp_enabled),
+        ];
+        let asked = asked.into_iter().filter(|(_, on)| *on == Some(true));
+        asked.map(|(key, _)| key)
+    }
+}
+
+/// What a key is called, what it takes, and how it gets into a [`Config`].
+pub struct Key {
+    /// The section that it stands in.
+    pub section: &'static str,
+    /// Its name there.
+    pub name: &'static str,
+    /// The values that it takes, for people.
+    pub takes: &'static str,
+    /// Puts a value in; `None` if the key does not take it.
+    set: fn(&mut Config, &Value) -> Option<()>,
+}
+
+const DAY: &str = "seconds, 1 to 86400";
+const COUNT: &str = "a whole number, 1 to 10000";
+const RATE: &str = "bytes a second, a whole number; 0 for no limit";
+const BOOL: &str = "true or false";
+const BUFFER: &str = "bytes, 4096 to 1073741824";
+const BUFFERS: RangeInclusive<u32> = 4096..=1 << 30;
+
+/// Every key there is.
+pub const KEYS: &[Key] = &[
+    key(
+        "tracker",
+        "port",
+        "a port, 0 to 65535; 0 for any free one",
+        |c, v| put(&mut c.tracker.port, integer(v)),
+    ),
+    key("tracker", "announce_interval", DAY, |c, v| {
+        put(&mut c.tracker.announce_interval, within(v, 1..=86_400))
+    }),
+    key("tracker", "max_peers_per_torrent", COUNT, |c, v| {
+        put(&mut c.tracker.max_peers_per_torrent, within(v, 1..=10_000))
+    }),
+    key("tracker", "cleanup_interval", DAY, |c, v| {
+        put(&mut c.tracker.cleanup_interval, within(v, 1..=86_400))
+    }),
+    key("seeder", "max_upload_rate", RATE, |c, v| {
+        put(&mut c.seeder.max_upload_rate, integer(v))
+    }),
+    key("seeder", "max_download_rate", RATE, |c, v| {
+        put(&mut c.seeder.max_download_rate, integer(v))
+    }),
+    key("seeder", "max_concurrent_uploads", COUNT, |c, v| {
+        put(&mut c.seeder.max_concurrent_uploads, within(v, 1..=10_000))
+    }),
+    key(
+        "seeder",
+        "piece_request_timeout",
+        "seconds, 1 to 3600",
+        |c, v| put(&mut c.seeder.piece_request_timeout, within(v, 1..=3600)),
+    ),
+    key("seeder", "cache_size", "bytes, a whole number", |c, v| {
+        put(&mut c.seeder.cache_size, integer(v))
+    }),
+    key(
+        "torrent_creation",
+        "announce",
+        "URLs of trackers (http, https, udp with its port): one, a list, or a list of lists",
+        |c, v| put(&mut c.torrent_creation.announce, tiers(v)),
+    ),
+    key(
+        "torrent_creation",
+        "piece_length",
+        "bytes, a power of two from 16384 to 134217728",
+        |c, v| put(&mut c.torrent_creation.piece_length, piece_length(v)),
+    ),
+    key("torrent_creation", "private", BOOL, |c, v| {
+        put(&mut c.torrent_creation.private, v.as_bool())
+    }),
+    key("torrent_creation", "comment", "text", |c, v| {
+        put(&mut c.torrent_creation.comment, text(v))
+    }),
+    key(
+        "network",
+        "listen_port_range",
+        "[first, last], two ports from 1 to 65535",
+        |c, v| put(&mut c.network.listen_port_range, ports(v)),
+    ),
+    key(
+        "network",
+        "bind",
+        "a local address or an interface, as text",
+        |c, v| put(&mut c.network.bind, text(v).filter(|text| !text.is_empty())),
+    ),
+    key(
+        "network",
+        "max_connections",
+        "a whole number, 1 to 65535",
+        |c, v| {
+            put(
+                &mut c.network.max_connections,
+                integer(v).filter(|&n| n > 0),
+            )
+        },
+    ),
+    key("network", "send_buffer", BUFFER, |c, v| {
+        put(&mut c.network.send_buffer, within(v, BUFFERS))
+    }),
+    key("network", "receive_buffer", BUFFER, |c, v| {
+        put(&mut c.network.receive_buffer, within(v, BUFFERS))
+    }),
+    key("network", "dht_enabled", BOOL, |c, v| {
+        put(&mut c.network.dht_enabled, v.as_bool())
+    }),
+    key("network", "upnp_enabled", BOOL, |c, v| {
+        put(&mut c.network.upnp_enabled, v.as_bool())
+    }),
+];
+
+const fn key(
+    section: &'static str,
+    name: &'static str,
+    takes: &'static str,
+    set: fn(&mut Config, &Value) -> Option<()>,
+) -> Key {
+    Key {
+        section,
+        name,
+        takes,
+        set,
+    }
+}
+
+fn put<T>(place: &mut Option<T>, value: Option<T>) -> Option<()> {
+    *place = Some(value?);
+    Some(())
+}
+
+/// Why a file is not a configuration, and where that shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ConfigError {
-    /// Not JSON; says what and where.
+pub struct ConfigError {
+    /// Where.
+    pub position: Position,
+    /// What.
+    pub fault: Fault,
+}
+
+/// What is wrong with a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Not JSON; says what.
     Json(String),
     /// The file as a whole or a section is no object; holds its name.
-    NotAnObject(&'static str),
+    NotAnObject(String),
     /// A section that does not exist, and the nearest one that does.
     UnknownSection(String, &'static str),
     /// A key that its section does not have, and the nearest one that exists, with its section.
     UnknownKey(String, String),
+    /// A section or a key that stands there a second time.
+    Twice(String),
     /// A value that a key does not take: the key with its section, the value, and what the key takes.
     BadValue(String, String, &'static str),
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Json(error) => write!(f, "not valid JSON: {error}"),
-            Self::NotAnObject(name) => write!(f, "{name} must be an object: `{{…}}`"),
-            Self::UnknownSection(name, nearest) => {
+        write!(f, "{}: ", self.position)?;
+        match &self.fault {
+            Fault::Json(what) => write!(f, "not valid JSON: {what}"),
+            Fault::NotAnObject(name) => write!(f, "{name} must be an object: `{{…}}`"),
+            Fault::UnknownSection(name, nearest) => {
                 write!(
                     f,
                     "there is no section `{name}`; the nearest is `{nearest}`"
                 )
             }
-            Self::UnknownKey(key, nearest) => {
+            Fault::UnknownKey(key, nearest) => {
                 write!(f, "there is no key `{key}`; the nearest is `{nearest}`")
             }
-            Self::BadValue(key, value, takes) => {
+            Fault::Twice(name) => write!(f, "`{name}` stands twice"),
+            Fault::BadValue(key, value, takes) => {
                 write!(f, "`{key}` does not take `{value}`; it takes {takes}")
             }
         }
@@ -129,138 +278,89 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// Every section and its keys.
-const SECTIONS: &[(&str, &[&str])] = &[
-    (
-        "tracker",
-        &[
-            "port",
-            "announce_interval",
-            "max_peers_per_torrent",
-            "cleanup_interval",
-        ],
-    ),
-    (
-        "seeder",
-        &[
-            "max_upload_rate",
-            "max_download_rate",
-            "max_concurrent_uploads",
-            "piece_request_timeout",
-        ],
-    ),
-    (
-        "torrent_creation",
-        &["announce", "piece_length", "private", "comment"],
-    ),
-    (
-        "network",
-        &["listen_port_range", "dht_enabled", "upnp_enabled"],
-    ),
-];
+impl From<Malformed> for ConfigError {
+    fn from(malformed: Malformed) -> Self {
+        Self {
+            position: malformed.position,
+            fault: Fault::Json(malformed.what),
+        }
+    }
+}
 
 impl Config {
-    /// Reads the file.
+    /// Reads the file. A key whose value is `null` counts as left out.
     ///
     /// # Errors
-    /// Names the first section or key that does not exist, or has a value that it does not take.
+    /// Names the first section or key that does not exist, stands twice or has a value that it does not take, with line and column.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ConfigError> {
         // Editors of some systems put a byte order mark in front.
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        let file = json::parse(bytes).map_err(ConfigError::Json)?;
-        let file = file.as_object();
-        let file = file.ok_or(ConfigError::NotAnObject("the file"))?;
-        refuse_unknown(file)?;
-        let tracker = Section::of(file, "tracker")?;
-        let seeder = Section::of(file, "seeder")?;
-        let creation = Section::of(file, "torrent_creation")?;
-        let network = Section::of(file, "network")?;
-        Ok(Self {
-            tracker: Tracker {
-                port: tracker.get("port", "a port, 0 to 65535", integer)?,
-                announce_interval: tracker.get("announce_interval", DAY, |v| within(v, 86_400))?,
-                max_peers_per_torrent: tracker
-                    .get("max_peers_per_torrent", COUNT, |v| within(v, 10_000))?,
-                cleanup_interval: tracker.get("cleanup_interval", DAY, |v| within(v, 86_400))?,
-            },
-            seeder: Seeder {
-                max_upload_rate: seeder.get("max_upload_rate", RATE, integer)?,
-                max_download_rate: seeder.get("max_download_rate", RATE, integer)?,
-                max_concurrent_uploads: seeder
-                    .get("max_concurrent_uploads", COUNT, |v| within(v, 10_000))?,
-                piece_request_timeout: seeder.get(
-                    "piece_request_timeout",
-                    "seconds, 1 to 3600",
-                    |v| within(v, 3600),
-                )?,
-            },
-            torrent_creation: Creation {
-                announce: creation.get("announce", TIERS, tiers)?,
-                piece_length: creation.get("piece_length", PIECE, piece_length)?,
-                private: creation.get("private", BOOL, Value::as_bool)?,
-                comment: creation.get("comment", "text", |v| v.as_str().map(str::to_owned))?,
-            },
-            network: Network {
-                listen_port_range: network.get("listen_port_range", PORTS, ports)?,
-                dht_enabled: network.get("dht_enabled", BOOL, Value::as_bool)?,
-                upnp_enabled: network.get("upnp_enabled", BOOL, Value::as_bool)?,
-            },
-        })
+        let file = Node::root(bytes)?;
+        let (mut config, mut seen) = (Self::default(), Vec::new());
+        for (name_at, value) in members(file, "the file")? {
+            let section = name(name_at);
+            if !KEYS.iter().any(|key| key.section == section) {
+                return Err(fail(name_at, unknown_section(section)));
+            }
+            once(&mut seen, name_at, &section)?;
+            for (key_at, value) in members(value, &section)? {
+                let full = format!("{section}.{}", name(key_at));
+                let known = |key: &&Key| format!("{}.{}", key.section, key.name) == full;
+                let Some(key) = KEYS.iter().find(known) else {
+                    let nearest = nearest_key(&section, &name(key_at));
+                    return Err(fail(key_at, Fault::UnknownKey(full, nearest)));
+                };
+                once(&mut seen, key_at, &full)?;
+                let given = value.value();
+                if !given.is_null() && (key.set)(&mut config, &given).is_none() {
+                    let fault = Fault::BadValue(full, given.to_string(), key.takes);
+                    return Err(fail(value, fault));
+                }
+            }
+        }
+        Ok(config)
     }
 }
 
-const DAY: &str = "seconds, 1 to 86400";
-const COUNT: &str = "a whole number, 1 to 10000";
-const RATE: &str = "bytes a second, a whole number; 0 for no limit";
-const BOOL: &str = "true or false";
-const PIECE: &str = "bytes, a power of two from 16384 to 134217728";
-const PORTS: &str = "[first, last], two ports from 1 to 65535";
-const TIERS: &str =
-    "URLs of trackers (http, https, udp with its port): one, a list, or a list of lists";
-
-struct Section<'a> {
-    name: &'static str,
-    keys: Option<&'a Map<String, Value>>,
+fn fail(at: Node<'_>, fault: Fault) -> ConfigError {
+    ConfigError {
+        position: at.position(),
+        fault,
+    }
 }
 
-impl<'a> Section<'a> {
-    fn of(file: &'a Map<String, Value>, name: &'static str) -> Result<Self, ConfigError> {
-        let keys = file.get(name).map(|value| {
-            let keys = value.as_object();
-            keys.ok_or(ConfigError::NotAnObject(name))
-        });
-        let keys = keys.transpose()?;
-        Ok(Self { name, keys })
-    }
+fn members<'a>(of: Node<'a>, name: &str) -> Result<Vec<(Node<'a>, Node<'a>)>, ConfigError> {
+    let none = || fail(of, Fault::NotAnObject(name.to_owned()));
+    of.members().ok_or_else(none)
+}
 
-    /// The value of `key`, if it is there and not `null`.
-    fn get<T>(
-        &self,
-        key: &str,
-        takes: &'static str,
-        read: impl FnOnce(&Value) -> Option<T>,
-    ) -> Result<Option<T>, ConfigError> {
-        let value = self.keys.and_then(|keys| keys.get(key));
-        let Some(value) = value.filter(|value| !value.is_null()) else {
-            return Ok(None);
-        };
-        let bad =
-            || ConfigError::BadValue(format!("{}.{key}", self.name), value.to_string(), takes);
-        read(value).map(Some).ok_or_else(bad)
+fn name(key: Node<'_>) -> String {
+    key.value().as_str().unwrap_or_default().to_owned()
+}
+
+/// Of two values for one thing, one would silently not count.
+fn once(seen: &mut Vec<String>, at: Node<'_>, name: &str) -> Result<(), ConfigError> {
+    if seen.iter().any(|before| before == name) {
+        return Err(fail(at, Fault::Twice(name.to_owned())));
     }
+    seen.push(name.to_owned());
+    Ok(())
 }
 
 fn integer<T: TryFrom<u64>>(value: &Value) -> Option<T> {
     value.as_u64()?.try_into().ok()
 }
 
-fn within(value: &Value, most: u32) -> Option<u32> {
-    integer(value).filter(|n| (1..=most).contains(n))
+fn within(value: &Value, range: RangeInclusive<u32>) -> Option<u32> {
+    integer(value).filter(|n| range.contains(n))
+}
+
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
 }
 
 fn piece_length(value: &Value) -> Option<u32> {
-    integer(value)
-        .filter(|n: &u32| n.is_power_of_two() && (MIN_PIECE_LENGTH..=MAX_PIECE_LENGTH).contains(n))
+    within(value, MIN_PIECE_LENGTH..=MAX_PIECE_LENGTH).filter(|n| n.is_power_of_two())
 }
 
 fn ports(value: &Value) -> Option<RangeInclusive<u16>> {
@@ -286,35 +386,18 @@ fn tiers(value: &Value) -> Option<Vec<Vec<String>>> {
     }
 }
 
-fn refuse_unknown(file: &Map<String, Value>) -> Result<(), ConfigError> {
-    for (name, value) in file {
-        let Some((_, known)) = SECTIONS.iter().find(|(section, _)| section == name) else {
-            let sections = SECTIONS.iter().map(|(section, _)| *section);
-            let nearest = sections.min_by_key(|section| distance(section, name));
-            return Err(ConfigError::UnknownSection(
-                name.clone(),
-                nearest.unwrap_or_default(),
-            ));
-        };
-        let keys = value.as_object().into_iter().flat_map(Map::keys);
-        if let Some(key) = keys.into_iter().find(|key| !known.contains(&key.as_str())) {
-            return Err(ConfigError::UnknownKey(
-                format!("{name}.{key}"),
-                nearest_key(name, key),
-            ));
-        }
-    }
-    Ok(())
+fn unknown_section(name: String) -> Fault {
+    let nearest = KEYS.iter().map(|key| key.section);
+    let nearest = nearest.min_by_key(|section| distance(section, &name));
+    Fault::UnknownSection(name, nearest.unwrap_or_default())
 }
 
-/// The known key that is spelt most like `key`; of equals the one in the same section.
-fn nearest_key(section: &str, key: &str) -> String {
-    let all = SECTIONS
+/// The known key that is spelt most like `name`; of equals the one in the same section.
+fn nearest_key(section: &str, name: &str) -> String {
+    let nearest = KEYS
         .iter()
-        .flat_map(|(name, keys)| keys.iter().map(move |known| (*name, *known)));
-    let nearest = all.min_by_key(|(name, known)| (distance(known, key), *name != section));
-    let (name, known) = nearest.unwrap_or_default();
-    format!("{name}.{known}")
+        .min_by_key(|key| (distance(key.name, name), key.section != section));
+    nearest.map_or_else(String::new, |key| format!("{}.{}", key.section, key.name))
 }
 
 /// Letters to insert, remove or replace to make one of the other (Levenshtein).
@@ -343,13 +426,15 @@ mod tests {
     }
 
     #[test]
-    fn every_key_of_the_sample_is_read() {
+    fn every_key_is_read() {
         let config = read(
             r#"{
             "tracker": {"port": 8080, "announce_interval": 300, "max_peers_per_torrent": 50, "cleanup_interval": 3600},
-            "seeder": {"max_upload_rate": 1048576, "max_download_rate": 0, "max_concurrent_uploads": 10, "piece_request_timeout": 30},
+            "seeder": {"max_upload_rate": 1048576, "max_download_rate": 0, "max_concurrent_uploads": 10, "piece_request_timeout": 30,
+                       "cache_size": 8388608},
             "torrent_creation": {"announce": "http://t:1/announce", "piece_length": 262144, "private": false, "comment": "HiveMind"},
-            "network": {"listen_port_range": [6881, 6891], "dht_enabled": false, "upnp_enabled": true}
+            "network": {"listen_port_range": [6881, 6891], "bind": "eth1", "max_connections": 60, "send_buffer": 262144,
+                        "receive_buffer": 524288, "dht_enabled": false, "upnp_enabled": true}
             }"#,
         )
         .unwrap();
@@ -365,6 +450,7 @@ mod tests {
                 max_download_rate: Some(0),
                 max_concurrent_uploads: Some(10),
                 piece_request_timeout: Some(30),
+                cache_size: Some(8 << 20),
             },
             torrent_creation: Creation {
                 announce: Some(vec![vec!["http://t:1/announce".into()]]),
@@ -374,11 +460,17 @@ mod tests {
             },
             network: Network {
                 listen_port_range: Some(6881..=6891),
+                bind: Some("eth1".into()),
+                max_connections: Some(60),
+                send_buffer: Some(262_144),
+                receive_buffer: Some(524_288),
                 dht_enabled: Some(false),
                 upnp_enabled: Some(true),
             },
         };
         assert_eq!(config, wanted);
+        let not_done: Vec<_> = config.network.not_done().collect();
+        assert_eq!(not_done, ["network.upnp_enabled"]);
     }
 
     #[test]
@@ -411,19 +503,19 @@ mod tests {
         for (text, wanted) in [
             (
                 r#"{"trackers": {}}"#,
-                "there is no section `trackers`; the nearest is `tracker`",
+                "line 1, column 2: there is no section `trackers`; the nearest is `tracker`",
             ),
             (
                 r#"{"tracker": {"prot": 1}}"#,
-                "there is no key `tracker.prot`; the nearest is `tracker.port`",
+                "line 1, column 14: there is no key `tracker.prot`; the nearest is `tracker.port`",
             ),
             (
                 r#"{"seeder": {"listen_port_range": [1, 2]}}"#,
-                "there is no key `seeder.listen_port_range`; the nearest is `network.listen_port_range`",
+                "line 1, column 13: there is no key `seeder.listen_port_range`; the nearest is `network.listen_port_range`",
             ),
             (
-                r#"{"seeder": {"max_uploads": 1}}"#,
-                "there is no key `seeder.max_uploads`; the nearest is `seeder.max_upload_rate`",
+                "{\"tracker\":\n{},\n \"seeder\": {\n\"max_uploads\": 1}}",
+                "line 4, column 1: there is no key `seeder.max_uploads`; the nearest is `seeder.max_upload_rate`",
             ),
         ] {
             assert_eq!(read(text).unwrap_err(), wanted);
@@ -454,23 +546,43 @@ mod tests {
                 "listen_port_range",
                 &["[1]", "[2, 1]", "[0, 5]", "[1, 2, 3]", "6881"],
             ),
+            ("network", "bind", &["\"\"", "7"]),
+            ("network", "max_connections", &["0", "65536"]),
+            ("network", "send_buffer", &["4095", "1073741825"]),
+            ("seeder", "cache_size", &["\"24M\"", "-1"]),
         ] {
             for value in values {
                 let error = read(&format!("{{\"{section}\": {{\"{key}\": {value}}}}}"));
                 let error = error.expect_err(value);
-                let begin = format!("`{section}.{key}` does not take `");
+                let column = section.len() + key.len() + 11;
+                let begin = format!("line 1, column {column}: `{section}.{key}` does not take `");
                 assert!(
                     error.starts_with(&begin) && error.contains("; it takes "),
                     "{error}"
                 );
             }
         }
-        assert!(read("{").unwrap_err().contains("line 1 column"));
-        assert_eq!(read("[]").unwrap_err(), "the file must be an object: `{…}`");
-        assert_eq!(
-            read("{\"seeder\": 5}").unwrap_err(),
-            "seeder must be an object: `{…}`"
-        );
+        for (text, wanted) in [
+            (
+                "{",
+                "line 1, column 1: not valid JSON: EOF while parsing an object",
+            ),
+            ("[]", "line 1, column 1: the file must be an object: `{…}`"),
+            (
+                "{\"seeder\": 5}",
+                "line 1, column 12: seeder must be an object: `{…}`",
+            ),
+            (
+                "{\"seeder\": {}, \"seeder\": {}}",
+                "line 1, column 16: `seeder` stands twice",
+            ),
+            (
+                "{\"tracker\": {\"port\": 1,\n\"port\": 2}}",
+                "line 2, column 1: `tracker.port` stands twice",
+            ),
+        ] {
+            assert_eq!(read(text).unwrap_err(), wanted, "{text}");
+        }
     }
 
     #[test]
