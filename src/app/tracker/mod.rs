@@ -11,6 +11,7 @@ mod overview;
 mod page;
 mod pages;
 mod private;
+mod reach;
 mod service;
 mod source;
 mod state;

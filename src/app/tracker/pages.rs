@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::overview::{Extent, Overview, Shown, busiest};
 use super::private::key_in;
+use super::reach::Reach;
 use super::service::{Service, Statistics};
 use crate::base::json::{Value, json};
 use crate::net::http_server::{Page, PageRequest};
@@ -66,6 +67,7 @@ pub(super) fn few_rooms(path: &str) -> Option<Room> {
 pub(super) struct Pages {
     service: Arc<Service>,
     rooms: Rooms,
+    reach: Reach,
     kept: RefCell<Vec<Kept>>,
 }
 
@@ -78,10 +80,11 @@ struct Kept {
 }
 
 impl Pages {
-    pub(super) const fn new(service: Arc<Service>, rooms: Rooms) -> Self {
+    pub(super) fn new(service: Arc<Service>, rooms: Rooms) -> Self {
         Self {
             service,
             rooms,
+            reach: Reach::default(),
             kept: RefCell::new(Vec::new()),
         }
     }
@@ -95,6 +98,9 @@ impl Pages {
                 Some(_) => self.room(EVERYTHING, wanted),
                 None => found(JSON, line(&statistics(service))),
             };
+        }
+        if path == "/reach" {
+            return self.reach.page(service, wanted);
         }
         let of_key = service.is_private() && path.starts_with("/scrape/");
         if service.scrapes_fully() && (path == "/scrape" || of_key) {
@@ -222,27 +228,35 @@ fn sums(now: &Statistics) -> Value {
 }
 
 /// The sums and the swarms with the most leechers.
-fn everything(service: &Service, _: bool) -> Vec<u8> {
+fn everything(service: &Service, addresses: bool) -> Vec<u8> {
     let overview = Overview::of(service, SHOWN);
     let mut all = sums(&overview.now);
     if let Some(object) = all.as_object_mut() {
-        let swarms = overview.swarms.iter().map(swarm).collect();
+        let swarms = overview.swarms.iter();
+        let swarms = swarms.map(|shown| swarm(shown, addresses)).collect();
         object.insert("swarms".into(), Value::Array(swarms));
         object.insert("swarms_omitted".into(), overview.omitted.into());
     }
     line(&all)
 }
 
-fn swarm(shown: &Shown) -> Value {
+/// A swarm; with the addresses of its leechers if who asks may know them.
+fn swarm(shown: &Shown, addresses: bool) -> Value {
     let Shown { view, name } = shown;
-    json!({
+    let mut swarm = json!({
         "info_hash": view.hash.to_string(),
         "name": name,
         "seeders": view.stats.complete,
         "leechers": view.stats.incomplete,
         "completed": view.stats.downloaded,
         "progress": view.progress,
-    })
+    });
+    if addresses {
+        let leechers = view.peers.iter().take(view.progress.len());
+        let told = leechers.map(|peer| peer.addr.to_string());
+        swarm["leechers_at"] = told.collect();
+    }
+    swarm
 }
 
 /// The swarms with the most leechers, of those that are served.

@@ -116,7 +116,7 @@ impl Service {
         count(&self.counters.announces);
         let visitor = self.admit(key)?;
         self.check(request.info_hash)?;
-        let (now, ip) = (self.now(), mapping::apply(&self.map, ip));
+        let (now, ip) = (self.now(), self.told(ip));
         if let (Some(doorman), Some(visitor)) = (&self.doorman, visitor) {
             let noted = doorman.note(now, visitor, request);
             noted.inspect_err(|_| self.remove(now, ip, request, rng, reply))?;
@@ -242,6 +242,11 @@ impl Service {
         let mut totals = Totals::default();
         self.each(|shard| totals += shard.totals());
         totals.swarms + totals.seeders + totals.leechers
+    }
+
+    /// Where others are told that a peer is that is seen at `ip`.
+    pub(super) fn told(&self, ip: IpAddr) -> IpAddr {
+        mapping::apply(&self.map, ip)
     }
 
     /// Whether `ip` may see where peers are.
