@@ -19,6 +19,8 @@ const USELESS: Duration = Duration::from_secs(60);
 const REST: Duration = Duration::from_secs(600);
 /// Peers remembered after they went.
 const MAX_FORMER: usize = 256;
+/// Peers remembered as complete: as many as anybody can wait for. Peer ids cost a stranger nothing.
+const MAX_FINISHED: usize = 65_535;
 
 impl Swarm {
     /// A connection is up. Either it is closed again at once, or the peer is told what we have.
@@ -146,6 +148,7 @@ impl Swarm {
             peer.have.iter().for_each(|piece| self.picker.gained(piece));
         }
         if peer.is_seed() {
+            self.has_finished(key);
             return self.met_seed(now, key, out);
         }
         self.show_interest(now, key, out);
@@ -178,11 +181,23 @@ impl Swarm {
             peer.useful += 1;
             peer.download.dry = 0;
         }
-        if peer.is_seed() && self.is_complete() {
-            return self.close(now, key, Close::BothComplete, out);
+        if peer.is_seed() {
+            self.has_finished(key);
+            if self.is_complete() {
+                return self.close(now, key, Close::BothComplete, out);
+            }
         }
         self.show_interest(now, key, out);
         self.fill(now, key, out);
+    }
+
+    /// The peer has everything.
+    fn has_finished(&mut self, key: PeerKey) {
+        if let Some(peer) = self.peers.get(&key)
+            && self.finished.len() < MAX_FINISHED
+        {
+            self.finished.insert(peer.id);
+        }
     }
 
     /// A peer had everything when it came: we are not the only seed, and if we have everything, neither has use for the other.

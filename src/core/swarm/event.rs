@@ -252,6 +252,8 @@ pub struct Stats {
     pub peers: usize,
     /// Connections to peers that have everything.
     pub seeds: usize,
+    /// Peers that were seen to have everything, those that have gone included.
+    pub finished: usize,
     /// Pieces verified.
     pub have: u32,
     /// Payload bytes in wanted pieces that are not verified yet.

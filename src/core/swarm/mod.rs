@@ -39,7 +39,7 @@ mod trace;
 mod uplink;
 mod upload;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -109,6 +109,8 @@ pub struct Swarm {
     throttled: bool,
     /// The last peers that went, for pieces that turn out bad when their senders are gone.
     former: VecDeque<(PeerKey, SocketAddr, PeerId)>,
+    /// Peers that were seen to have everything, present or gone.
+    finished: BTreeSet<PeerId>,
     up: Traffic,
     down: Traffic,
     wasted: u64,
@@ -144,6 +146,7 @@ impl Swarm {
             allowance: Allowance::default(),
             throttled: false,
             former: VecDeque::new(),
+            finished: BTreeSet::new(),
             up: Traffic::new(),
             down: Traffic::new(),
             wasted: 0,

@@ -17,6 +17,7 @@ impl Swarm {
             download_rate: self.down.meter.bytes_per_sec(now),
             peers: self.peers.len(),
             seeds: self.peers.values().filter(|p| p.is_seed()).count(),
+            finished: self.finished.len(),
             have: self.have.ones(),
             left: self.picker.left(),
         }

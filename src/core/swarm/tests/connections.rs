@@ -271,3 +271,28 @@ fn the_only_seed_of_a_single_piece_shows_it_at_once() {
     b.connect(1, false, true);
     assert!(b.said(1).contains(&&Message::HaveAll), "{:?}", b.did);
 }
+
+#[test]
+fn peers_that_have_everything_are_counted_once_and_also_when_they_have_gone() {
+    for ours in ["xxxx", "...."] {
+        let mut b = Bench::new(ours);
+        let finished = |b: &Bench| b.swarm.stats(b.now).finished;
+        b.peer(1, "xxx.");
+        assert_eq!(finished(&b), 0);
+        b.says(1, Message::Have(PieceIndex(3)));
+        b.peer(2, "xxxx");
+        assert_eq!(finished(&b), 2);
+        for n in [1, 2] {
+            b.tell(Event::Disconnected { peer: PeerKey(n) });
+        }
+        b.tell(Event::Connected {
+            peer: PeerKey(3),
+            id: id(2),
+            addr: addr(2),
+            outgoing: false,
+            fast: true,
+        });
+        b.says(3, Message::HaveAll);
+        assert_eq!(finished(&b), 2, "the second came back");
+    }
+}
