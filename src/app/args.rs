@@ -14,6 +14,12 @@ pub fn bad_value(option: &str, value: impl Display, takes: &str) -> Failure {
     ))
 }
 
+/// What the environment says under `name`; a variable that is empty says nothing.
+#[must_use]
+pub fn from_environment(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
 /// The value of `option` as text.
 ///
 /// # Errors

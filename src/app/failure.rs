@@ -25,6 +25,8 @@ pub enum Exit {
     Storage = 6,
     /// Cannot bind, tracker refused, no address.
     Network = 7,
+    /// Nothing is as large as `--min-size`: ordinary transfer will do.
+    Small = 8,
     /// Another run holds the lock (EX_TEMPFAIL).
     Locked = 75,
     /// Interrupted by SIGINT.

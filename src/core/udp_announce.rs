@@ -1,4 +1,4 @@
-//! One announce to a UDP tracker (BEP 15): what to send and when, and what an answer means.
+//! One announce to a UDP tracker, or one scrape of it (BEP 15): what to send and when, and what an answer means.
 //!
 //! In scope: connection ids, kept ones too, datagrams that are lost, and answers that make no sense. Not in scope: whose datagrams these are;
 //! the caller hands in only what came from the tracker's own address.
@@ -9,8 +9,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::base::id::InfoHash;
 use crate::base::time::Time;
-use crate::proto::tracker::udp::{Reply, parse_reply, write_announce, write_connect};
+use crate::proto::tracker::udp::{Reply, parse_reply, write_announce, write_connect, write_scrape};
 use crate::proto::tracker::{AnnounceReply, AnnounceRequest, ReplyError};
 
 /// How long a client may use a connection id (BEP 15).
@@ -31,6 +32,15 @@ impl ConnectionId {
     }
 }
 
+/// What is asked.
+#[derive(Clone, Copy, Debug)]
+pub enum Question<'a> {
+    /// An announce; with path and query of the announce URL (BEP 41).
+    Announce(&'a AnnounceRequest, &'a str),
+    /// The numbers of one swarm. The reply holds nothing else.
+    Scrape(InfoHash),
+}
+
 /// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -46,8 +56,7 @@ pub enum Step {
 #[derive(Debug)]
 pub struct UdpAnnounce<'a> {
     tracker: IpAddr,
-    request: &'a AnnounceRequest,
-    path: &'a str,
+    question: Question<'a>,
     rng: fastrand::Rng,
     end: Time,
     first_wait: Duration,
@@ -63,15 +72,14 @@ pub struct UdpAnnounce<'a> {
 }
 
 impl<'a> UdpAnnounce<'a> {
-    /// Begins now, and gives up after `patience`. `tracker` is where answers come from; `path` is path and query of the announce URL (BEP 41);
+    /// Begins now, and gives up after `patience`. `tracker` is where answers come from;
     /// `kept` is what an earlier announce left in [`UdpAnnounce::connection`]; `seed` decides the transaction ids, which nobody should foresee.
     #[must_use]
     pub fn new(
         now: Time,
         patience: Duration,
         tracker: IpAddr,
-        request: &'a AnnounceRequest,
-        path: &'a str,
+        question: Question<'a>,
         kept: Option<ConnectionId>,
         seed: u64,
     ) -> Self {
@@ -79,8 +87,7 @@ impl<'a> UdpAnnounce<'a> {
         let first_wait = patience / 5;
         Self {
             tracker,
-            request,
-            path,
+            question,
             end: now + patience,
             first_wait,
             wait: first_wait,
@@ -114,9 +121,14 @@ impl<'a> UdpAnnounce<'a> {
         let mut packet = Vec::new();
         match self.connection {
             None => write_connect(self.transaction, &mut packet),
-            Some(ConnectionId { id, .. }) => {
-                write_announce(id, self.transaction, self.request, self.path, &mut packet);
-            }
+            Some(ConnectionId { id, .. }) => match self.question {
+                Question::Announce(request, path) => {
+                    write_announce(id, self.transaction, request, path, &mut packet);
+                }
+                Question::Scrape(hash) => {
+                    write_scrape(id, self.transaction, &[hash], &mut packet);
+                }
+            },
         }
         Step::Send(packet)
     }
@@ -139,7 +151,17 @@ impl<'a> UdpAnnounce<'a> {
                 self.ask_anew(now);
                 None
             }
-            (Ok(Reply::Announced(reply)), Some(_)) => Some(Ok(reply)),
+            (Ok(Reply::Announced(reply)), Some(_)) if !self.scrapes() => Some(Ok(reply)),
+            (Ok(Reply::Scraped(swarms)), Some(_)) if self.scrapes() => {
+                // A swarm that it does not know has none of these.
+                let numbers = swarms.first().copied().unwrap_or_default();
+                Some(Ok(AnnounceReply {
+                    complete: Some(numbers.complete),
+                    incomplete: Some(numbers.incomplete),
+                    downloaded: Some(numbers.downloaded),
+                    ..AnnounceReply::default()
+                }))
+            }
             (Ok(_), _) => {
                 let what = "it answers what was not asked";
                 Some(Err(ReplyError::Malformed(what.into())))
@@ -158,6 +180,10 @@ impl<'a> UdpAnnounce<'a> {
     #[must_use]
     pub const fn connection(&self) -> Option<ConnectionId> {
         self.connection
+    }
+
+    const fn scrapes(&self) -> bool {
+        matches!(self.question, Question::Scrape(_))
     }
 
     fn disconnect(&mut self) {
@@ -181,8 +207,9 @@ mod tests {
     use crate::base::id::{InfoHash, PeerId};
     use crate::proto::tracker::udp::{
         Action, Head, read_announce, read_head, write_announced, write_connected, write_refusal,
+        write_scraped,
     };
-    use crate::proto::tracker::{Event, Refusal};
+    use crate::proto::tracker::{Event, Refusal, SwarmStats};
     use std::net::Ipv4Addr;
 
     const TRACKER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -201,7 +228,8 @@ mod tests {
         request: &'a AnnounceRequest,
         kept: Option<ConnectionId>,
     ) -> UdpAnnounce<'a> {
-        UdpAnnounce::new(now, PATIENCE, TRACKER, request, "/announce/key", kept, 3)
+        let question = Question::Announce(request, "/announce/key");
+        UdpAnnounce::new(now, PATIENCE, TRACKER, question, kept, 3)
     }
 
     fn at(secs: u64) -> Time {
@@ -353,7 +381,14 @@ mod tests {
     fn an_id_that_grows_old_meanwhile_is_replaced() {
         let request = request();
         let patience = Duration::from_secs(600);
-        let mut announce = UdpAnnounce::new(at(0), patience, TRACKER, &request, "", None, 3);
+        let mut announce = UdpAnnounce::new(
+            at(0),
+            patience,
+            TRACKER,
+            Question::Announce(&request, ""),
+            None,
+            3,
+        );
         let head = sent(&mut announce, at(0));
         announce.received(at(0), &connected(head, 42));
         assert_eq!(sent(&mut announce, at(0)).action, Action::Announce);
@@ -392,5 +427,33 @@ mod tests {
         };
         assert!(told(&mut announce, &connected(late, 9)).contains("was not asked"));
         assert!(announce.received(at(0), &announced(head)).unwrap().is_ok());
+    }
+
+    #[test]
+    fn a_scrape_goes_the_same_way_and_takes_no_announce_for_an_answer() {
+        let numbers = SwarmStats {
+            complete: 1,
+            downloaded: 2,
+            incomplete: 3,
+        };
+        let question = Question::Scrape(InfoHash([1; 20]));
+        let mut scrape = UdpAnnounce::new(at(0), PATIENCE, TRACKER, question, Some(id(at(0))), 3);
+        let head = sent(&mut scrape, at(0));
+        assert_eq!(head.action, Action::Scrape);
+        let mut packet = Vec::new();
+        write_scraped(head.transaction, [numbers], &mut packet);
+        let reply = scrape.received(at(1), &packet).unwrap().unwrap();
+        assert_eq!(
+            (reply.complete, reply.downloaded, reply.incomplete),
+            (Some(1), Some(2), Some(3))
+        );
+        packet.clear();
+        write_announced(
+            head.transaction,
+            &AnnounceReply::default(),
+            TRACKER,
+            &mut packet,
+        );
+        assert!(scrape.received(at(1), &packet).unwrap().is_err());
     }
 }

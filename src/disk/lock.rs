@@ -81,6 +81,16 @@ impl Lock {
         Self::take(folder, path)
     }
 
+    /// The lock file of a torrent in `folder`, if another run, or this one, holds it. Makes nothing.
+    #[must_use]
+    pub fn holder(folder: &Path, info_hash: &InfoHash) -> Option<PathBuf> {
+        let path = folder.join(STATE_FOLDER).join(format!("{info_hash}.lock"));
+        match path.exists().then(|| Self::acquire(folder, info_hash))? {
+            Err(LockError::Held(path)) => Some(path),
+            _ => None,
+        }
+    }
+
     /// Takes the lock for the file at `path`, whose folder must be there. Does not wait.
     ///
     /// # Errors
@@ -164,6 +174,8 @@ mod tests {
         let refused = Lock::acquire(&folder, &HASH).unwrap_err();
         assert!(matches!(refused, LockError::Held(_)) && !refused.is_unavailable());
         let other = Lock::acquire(&folder, &InfoHash([1; 20])).unwrap();
+        assert!(Lock::holder(&folder, &HASH).is_some_and(|path| path.exists()));
+        assert_eq!(Lock::holder(&folder, &InfoHash([2; 20])), None);
         drop(first);
         let again = Lock::acquire(&folder, &HASH).unwrap();
         drop((again, other));

@@ -215,6 +215,13 @@ pub(super) fn next_data(file: &File, from: u64) -> io::Result<Option<Range<u64>>
     Ok(Some(start..rustix::fs::seek(file, SeekFrom::Hole(start))?))
 }
 
+/// Whether files can be made in the folder `path`.
+pub(super) fn may_write(path: &Path) -> io::Result<()> {
+    use rustix::fs::{Access, CWD};
+    let rights = Access::WRITE_OK | Access::EXEC_OK;
+    Ok(rustix::fs::accessat(CWD, path, rights, AtFlags::EACCESS)?)
+}
+
 /// Bytes that an unprivileged user can still write on the file system of `path`.
 pub(super) fn free(path: &Path) -> io::Result<u64> {
     let stat = rustix::fs::statvfs(path)?;

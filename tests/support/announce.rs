@@ -65,7 +65,7 @@ impl Site {
         let at = self.at.iter().find(|at| at.is_ipv4() == ip.is_ipv4());
         let bind = Bind {
             addr: Some(ip),
-            interface: None,
+            ..Bind::default()
         };
         let stream = tcp::dial(&bind, *at.expect("a listener"), LIMIT).expect("it listens");
         stream.set_read_timeout(Some(LIMIT)).expect("a timeout");

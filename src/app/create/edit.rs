@@ -88,7 +88,7 @@ fn read(mut parser: lexopt::Parser) -> Result<Option<Options>, Failure> {
         match argument {
             Short('a') | Long("announce") => {
                 let tiers = edit.announce.get_or_insert_default();
-                tiers.push(tier(parser.value()?)?);
+                tiers.push(tier("--announce", parser.value()?)?);
             }
             Long("no-announce") => edit.announce = Some(Vec::new()),
             Short('w') | Long("web-seed") => {

@@ -61,6 +61,8 @@ How:
   -h, --help
   -V, --version
 
+In the environment, HIVEBT_ANNOUNCE=URL[,URL...] stands for --announce and HIVEBT_CONFIG=FILE for --config; options win
+over the environment, which wins over the configuration.
 HIVEBT_SHA1=avx512, avx2, sha or portable in the environment names the way to hash, for tests; else the processor's best.
 Several PATHs are done one by one. If some fail, the others are made all the same, and the exit code is that of the
 first that failed.

@@ -15,6 +15,9 @@ use crate::disk::scan::Rules;
 use crate::proto::config::{Creation, MAX_PIECE_LENGTH, MIN_PIECE_LENGTH};
 use crate::proto::url::{self, UrlError};
 
+/// The environment variable that stands for `--announce`.
+const ANNOUNCE: &str = "HIVEBT_ANNOUNCE";
+
 /// What to make, and how to tell.
 #[derive(Debug)]
 pub(super) struct Options {
@@ -59,7 +62,9 @@ pub(super) fn read(parser: lexopt::Parser) -> Result<Option<Options>, Failure> {
     let Some(line) = Line::read(parser)? else {
         return Ok(None);
     };
-    let config = config::load(line.config.as_deref())?.torrent_creation;
+    let config = config::load(line.config.as_deref())?
+        .config
+        .torrent_creation;
     line.complete(config).map(Some)
 }
 
@@ -69,7 +74,9 @@ impl Line {
         let mut line = Self::default();
         while let Some(argument) = parser.next()? {
             match argument {
-                Short('a') | Long("announce") => line.tiers.push(tier(parser.value()?)?),
+                Short('a') | Long("announce") => {
+                    line.tiers.push(tier("--announce", parser.value()?)?);
+                }
                 Long("no-announce") => line.no_announce = true,
                 Short('w') | Long("web-seed") => line.web_seeds.push(web_seed(parser.value()?)?),
                 Long("node") => line.nodes.push(node(parser.value()?)?),
@@ -165,10 +172,12 @@ impl Line {
         let usual = Recipe::default();
         let announce = if self.no_announce {
             Vec::new()
-        } else if self.tiers.is_empty() {
-            config.announce.unwrap_or(usual.announce)
-        } else {
+        } else if !self.tiers.is_empty() {
             self.tiers
+        } else if let Some(value) = args::from_environment(ANNOUNCE) {
+            vec![tier(ANNOUNCE, value)?]
+        } else {
+            config.announce.unwrap_or(usual.announce)
         };
         let private = self.private || config.private.unwrap_or(usual.private);
         if private && announce.is_empty() {
@@ -219,12 +228,12 @@ pub(super) fn private_nodes() -> Failure {
     )
 }
 
-pub(super) fn tier(value: OsString) -> Result<Vec<String>, Failure> {
-    let text = args::text("--announce", value)?;
+pub(super) fn tier(option: &str, value: OsString) -> Result<Vec<String>, Failure> {
+    let text = args::text(option, value)?;
     let urls = text.split(',').map(str::trim).map(|url| {
         let checked = url::tracker(url).map(|_| url.to_owned());
         checked.map_err(|error| {
-            Failure::usage(format_args!("`--announce` does not take `{url}`: {error}"))
+            Failure::usage(format_args!("`{option}` does not take `{url}`: {error}"))
         })
     });
     urls.collect()
@@ -290,8 +299,8 @@ pub(super) fn seconds(option: &str, value: OsString) -> Result<i64, Failure> {
 
 /// `SOURCE_DATE_EPOCH` (reproducible-builds.org), else now.
 fn date_from_environment() -> Result<i64, Failure> {
-    match std::env::var_os("SOURCE_DATE_EPOCH") {
-        Some(value) if !value.is_empty() => seconds("SOURCE_DATE_EPOCH", value),
+    match args::from_environment("SOURCE_DATE_EPOCH") {
+        Some(value) => seconds("SOURCE_DATE_EPOCH", value),
         _ => {
             let now = SystemTime::now().duration_since(UNIX_EPOCH);
             let secs = now.map_or(0, |since| since.as_secs());

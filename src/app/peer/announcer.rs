@@ -24,9 +24,9 @@ const FAREWELL: Duration = Duration::from_millis(2500);
 /// How a tracker's answer looks from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Word {
-    /// It took the announce and named so many peers.
-    Announced(usize),
-    /// It took the announce, and has something to say to the operator.
+    /// It took the announce and named so many peers; and how many downloads it has counted so far, if it says.
+    Announced(usize, Option<u32>),
+    /// It has something to say to the operator.
     Warned(String),
     /// It said no.
     Refused(String),
@@ -186,9 +186,11 @@ impl Shared {
                     reply.min_interval.map(interval),
                 );
                 self.torrent.discovered(&reply.peers, Source::Tracker);
-                reply
-                    .warning
-                    .map_or(Word::Announced(reply.peers.len()), Word::Warned)
+                let warning = reply.warning.map(Word::Warned);
+                warning
+                    .into_iter()
+                    .for_each(|word| (self.tell)(&due.url, word));
+                Word::Announced(reply.peers.len(), reply.downloaded)
             }
             Err(Trouble::Refused(reason, retry_in)) => {
                 self.schedule().failed(now, due, retry_in);

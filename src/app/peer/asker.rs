@@ -1,6 +1,7 @@
 //! Asks one tracker, over HTTP or UDP as its URL says, and waits for the answer.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::base::time::Time;
-use crate::core::udp_announce::{ConnectionId, Step, UdpAnnounce};
+use crate::core::udp_announce::{ConnectionId, Question, Step, UdpAnnounce};
 use crate::net::http_client::{Client, HttpError, Options};
 use crate::net::tcp::Bind;
 use crate::net::udp;
@@ -30,6 +31,15 @@ pub(super) enum Trouble {
     Refused(String, Option<Duration>),
     /// It could not be reached, or made no sense.
     Failed(String),
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(reason, _) => write!(f, "the tracker refuses: {reason}"),
+            Self::Failed(cause) => f.write_str(cause),
+        }
+    }
 }
 
 impl From<HttpError> for Trouble {
@@ -111,7 +121,8 @@ impl Asker {
     ) -> Result<AnnounceReply, Trouble> {
         match url::tracker(url) {
             Ok(target) if target.scheme == Scheme::Udp => {
-                self.announce_udp(&target, url::path_and_query(url), request)
+                let question = Question::Announce(request, url::path_and_query(url));
+                self.ask_udp(&target, question)
             }
             Err(error) if url.get(..4).is_some_and(|s| s.eq_ignore_ascii_case("udp:")) => {
                 Err(Trouble::Failed(error.to_string()))
@@ -137,11 +148,10 @@ impl Asker {
     }
 
     /// One address after the other; each but the last has half of the time that is left, so that a dead one does not use it all up.
-    fn announce_udp(
+    pub(super) fn ask_udp(
         &self,
         target: &Target,
-        path: &str,
-        request: &AnnounceRequest,
+        question: Question<'_>,
     ) -> Result<AnnounceReply, Trouble> {
         let end = self.clock.now() + self.patience;
         let mut addrs = self.resolve(target)?;
@@ -152,7 +162,7 @@ impl Asker {
         for (n, &addr) in addrs.iter().enumerate() {
             let left = end.since(self.clock.now());
             let share = if n + 1 < addrs.len() { left / 2 } else { left };
-            outcome = self.announce_at(addr, path, request, share);
+            outcome = self.ask_at(addr, question, share);
             if !matches!(outcome, Err(Trouble::Failed(_))) {
                 break;
             }
@@ -179,17 +189,16 @@ impl Asker {
         }
     }
 
-    fn announce_at(
+    fn ask_at(
         &self,
         addr: SocketAddr,
-        path: &str,
-        request: &AnnounceRequest,
+        question: Question<'_>,
         patience: Duration,
     ) -> Result<AnnounceReply, Trouble> {
         let socket = udp::dial(&self.bind, addr)?;
         let (now, seed) = (self.clock.now(), fastrand::u64(..));
         let kept = self.ids().remove(&addr);
-        let mut announce = UdpAnnounce::new(now, patience, addr.ip(), request, path, kept, seed);
+        let mut announce = UdpAnnounce::new(now, patience, addr.ip(), question, kept, seed);
         let outcome = self.carry(&socket, &mut announce);
         if let Some(id) = announce.connection() {
             self.ids().insert(addr, id);

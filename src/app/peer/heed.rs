@@ -12,10 +12,13 @@ impl Run {
         let refused_before = job.refusals.iter().any(|(from, _)| from == url);
         job.refusals.retain(|(from, _)| from != url);
         match word {
-            Word::Announced(peers) => self.teller.detail(&format!(
-                "{}: tracker `{url}` names {peers} peers",
-                job.name
-            )),
+            Word::Announced(peers, counted) => {
+                job.counts.note(url, counted);
+                self.teller.detail(&format!(
+                    "{}: tracker `{url}` names {peers} peers",
+                    job.name
+                ));
+            }
             Word::Warned(warning) => self
                 .teller
                 .note(&format!("{}: tracker `{url}` warns: {warning}", job.name)),

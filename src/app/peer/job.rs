@@ -62,6 +62,43 @@ pub struct Job {
     pub kept: u64,
     /// Trackers that have said no and have not taken it back.
     pub refusals: Vec<(String, String)>,
+    /// Downloads that trackers have counted.
+    pub counts: Counts,
+}
+
+/// Downloads that trackers have counted since the run heard of them first.
+#[derive(Debug, Default)]
+pub struct Counts(Vec<Count>);
+
+#[derive(Debug)]
+struct Count {
+    tracker: String,
+    first: u32,
+    last: u32,
+}
+
+impl Counts {
+    /// A tracker has told how many downloads it has counted so far.
+    pub fn note(&mut self, tracker: &str, told: Option<u32>) {
+        let Some(told) = told else { return };
+        match self.0.iter_mut().find(|count| count.tracker == tracker) {
+            // One that has started anew counts from the beginning.
+            Some(count) if told < count.first => (count.first, count.last) = (0, told),
+            Some(count) => count.last = told,
+            None => self.0.push(Count {
+                tracker: tracker.to_owned(),
+                first: told,
+                last: told,
+            }),
+        }
+    }
+
+    /// The most that any of them has counted.
+    #[must_use]
+    pub fn most(&self) -> usize {
+        let counted = self.0.iter().map(|count| count.last - count.first);
+        counted.max().unwrap_or(0) as usize
+    }
 }
 
 impl Job {
@@ -84,6 +121,7 @@ impl Job {
             progressed: (now, 0),
             kept: 0,
             refusals: Vec::new(),
+            counts: Counts::default(),
         }
     }
 
@@ -138,6 +176,14 @@ impl Job {
         })
     }
 
+    /// Other peers that are known to have everything, or to have had it: met, or counted by a tracker since the run began.
+    #[must_use]
+    pub fn finished(&self) -> usize {
+        let downloaded = self.kept < self.total() && self.selection.is_none();
+        let counted = self.counts.most().saturating_sub(usize::from(downloaded));
+        self.stats().finished.max(counted)
+    }
+
     /// Whether it lacks data and has nobody to get it from.
     #[must_use]
     pub fn is_lonely(&self) -> bool {
@@ -175,6 +221,20 @@ impl Job {
             .as_ref()
             .map(|payload| payload.storage.path())
             .unwrap_or_default()
+    }
+
+    /// Whether the time is up for which it may seed until `wanted` others are complete.
+    #[must_use]
+    pub fn waited_enough(&self, timeout: Option<Duration>, wanted: usize) -> Option<Failure> {
+        let late = timeout.is_some_and(|timeout| self.begun.elapsed() >= timeout);
+        let seeding = matches!(self.phase, Phase::Seeding(_));
+        (late && seeding).then(|| {
+            let finished = self.finished();
+            let cause = format_args!(
+                "{finished} of {wanted} other peers are complete in the time that `--timeout` gives"
+            );
+            Failure::new(Exit::Deadline, "seed", &self.name, cause)
+        })
     }
 
     /// Whether a deadline of a download has passed; the failure says which.

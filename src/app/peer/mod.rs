@@ -5,11 +5,13 @@ mod asker;
 pub mod batches;
 pub mod clock;
 pub mod connection;
+mod doctor;
 mod heed;
 mod hook;
 pub mod job;
 pub mod limits;
 pub mod load;
+mod onlooker;
 pub mod options;
 pub mod outbox;
 pub mod payload;
@@ -17,10 +19,12 @@ pub mod progress;
 pub mod run;
 pub mod selection;
 pub mod session;
+pub mod settings;
 pub mod share;
 mod stages;
 pub mod threads;
 pub mod torrent;
+mod wait;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -30,7 +34,6 @@ use crate::app::failure::{Exit, Failure};
 use crate::app::{config, output, signals};
 use crate::core::swarm::event;
 use crate::net::http_client;
-use crate::proto::config::Config;
 
 use announcer::Identity;
 use job::Job;
@@ -43,12 +46,15 @@ use session::{Session, SessionOptions};
 /// Where a peer listens if nobody says otherwise (R74).
 const PORTS: std::ops::RangeInclusive<u16> = 6881..=6891;
 
+/// Memory for unfinished pieces, in bytes, if nobody says otherwise.
+const CACHE: u64 = 24 << 20;
+
 /// The whole program.
 ///
 /// # Errors
 /// With what the operator is to be told, and the exit code.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
-    let options = match options::parse(args)? {
+    let mut options = match options::parse(args)? {
         Command::Print(text) => {
             output::text(&text);
             return Ok(Exit::Done);
@@ -56,9 +62,14 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
         Command::Run(options) => *options,
     };
     threads::panics_are_fatal();
-    let config = config::load(options.config.as_deref())?;
-    if options.mode == Mode::Share {
-        return share::share(options, &config);
+    let loaded = config::load(options.config.as_deref())?;
+    settings::complete(&mut options, &loaded);
+    settings::warn(&options, &loaded);
+    match options.mode {
+        Mode::Share => return share::share(options),
+        Mode::Wait => return wait::wait(&options),
+        Mode::Doctor => return doctor::examine(&options, &loaded),
+        Mode::Get | Mode::Seed | Mode::Bare => {}
     }
     let client = http_client::Options {
         bind: options.bind.clone().unwrap_or_default(),
@@ -79,40 +90,27 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
         });
     }
     refuse_twins(&torrents)?;
-    start(options, &config, torrents)?.run()
+    start(options, torrents)?.run()
 }
 
 /// Brings a run to the point where only [`Run::run`] is missing.
-fn start(options: Options, config: &Config, torrents: Vec<Job>) -> Result<Run, Failure> {
-    let seeder = &config.seeder;
+fn start(options: Options, torrents: Vec<Job>) -> Result<Run, Failure> {
+    let cache = options.cache.unwrap_or(CACHE);
     let session = Session::start(&SessionOptions {
         bind: options.bind.clone().unwrap_or_default(),
-        ports: options
-            .ports
-            .clone()
-            .or(config.network.listen_port_range.clone())
-            .unwrap_or(PORTS),
-        max_upload: options.max_upload.or(seeder.max_upload_rate).unwrap_or(0),
-        max_download: options
-            .max_download
-            .or(seeder.max_download_rate)
-            .unwrap_or(0),
-        cache: options.cache,
+        ports: options.ports.clone().unwrap_or(PORTS),
+        max_upload: options.max_upload.unwrap_or(0),
+        max_download: options.max_download.unwrap_or(0),
+        cache,
     })?;
     let defaults = event::Config::default();
     let swarm = event::Config {
         max_peers: options.max_peers.unwrap_or(defaults.max_peers),
-        upload_slots: options
-            .max_uploads
-            .or(seeder.max_concurrent_uploads.map(|n| n as usize)),
-        request_timeout: seeder
-            .piece_request_timeout
-            .map_or(defaults.request_timeout, |secs| {
-                std::time::Duration::from_secs(secs.into())
-            }),
+        upload_slots: options.max_uploads,
+        request_timeout: options.request_timeout.unwrap_or(defaults.request_timeout),
         sequential: options.sequential,
         // The other half is for partial pieces: asking for less is cheaper than writing blocks early and reading them back.
-        max_unverified: (options.cache / 2).max(1),
+        max_unverified: (cache / 2).max(1),
         ..defaults
     };
     let (ip, port) = options
@@ -145,7 +143,7 @@ fn purpose(options: &Options, beside: Option<PathBuf>) -> Purpose {
     match options.mode {
         Mode::Seed => Purpose::Seed(options.data.clone().unwrap_or_else(|| here(beside))),
         Mode::Get => Purpose::Download(here(options.output.clone().unwrap_or_default())),
-        Mode::Bare | Mode::Share => {
+        Mode::Bare | Mode::Share | Mode::Wait | Mode::Doctor => {
             Purpose::Download(here(options.output.clone().unwrap_or(beside)))
         }
     }

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use lexopt::prelude::*;
 
-use crate::app::args::{bad_value, duration, parsed, size, text};
+use crate::app::args::{self, bad_value, duration, parsed, size, text};
 use crate::app::failure::Failure;
 use crate::core::shares::Priority;
 use crate::net::tcp::Bind;
 
 use super::selection::Pattern;
+use super::settings::{self, Origin, VARIABLES};
 
 /// What `hivebt-peer --help` prints.
 pub const HELP: &str = "\
@@ -24,6 +25,8 @@ Usage:
   hivebt-peer seed TORRENT... [-d DATA]   seed; DATA: the payload or the folder it lies in (default: beside the torrent)
   hivebt-peer FILE.torrent                seed if the data beside it is complete, else download it and then seed
   hivebt-peer share PATH...               create, track and seed in one process; prints the command a worker runs
+  hivebt-peer wait TORRENT --complete N   until the torrent's tracker has counted N completed downloads; takes no part
+  hivebt-peer doctor [TORRENT|URL]        checks settings, tracker, port, address, clock, space, limits; says what to change
 
 Where:
   -o, --output DIR         folder for downloads (default: the working directory; bare form: beside the torrent)
@@ -34,6 +37,7 @@ Network:
       --advertise IP[:PORT]  address to tell the tracker, where it cannot see the right one itself
       --peer ADDR:PORT     a peer to connect to, besides those that the tracker names (repeatable)
       --tracker ADDR:PORT  share: where the tracker listens (default [::]:8080, any free port if that is taken)
+      --min-size SIZE      share: what is smaller is not shared; if all is, exit 8: ordinary transfer will do
 Limits:
       --max-upload RATE    bytes a second for all torrents together, with K, M or G; 0 = none (default)
       --max-download RATE  likewise
@@ -45,7 +49,9 @@ When to stop:
       --seed               get: go on seeding after the download
       --seed-for TIME      seed for this long (s, m, h, d), then stop
       --seed-ratio R       seed until R times the payload has been sent, then stop
-      --timeout TIME       give up (exit 5) if a download is not finished in this time
+      --until-peers N      seed until N other peers are complete, then stop; with --timeout, not for longer (exit 5)
+      --complete N         wait: so many downloads, as the tracker counts them
+      --timeout TIME       give up (exit 5) if a download, or what is waited for, is not finished in this time
       --stall-timeout TIME give up (exit 5) if a download gets no data for this time
 How:
       --select GLOB        fetch these files alone (repeatable); the pattern is matched below the torrent's top folder, as
@@ -61,8 +67,12 @@ Output:
   -v, --verbose            also what peers and trackers do
   -h, --help  -V, --version
 
+In the environment, HIVEBT_CONFIG, HIVEBT_OUTPUT, HIVEBT_PORT, HIVEBT_BIND, HIVEBT_ADVERTISE, HIVEBT_MAX_UPLOAD,
+HIVEBT_MAX_DOWNLOAD, HIVEBT_MAX_PEERS and HIVEBT_CACHE stand for the options of these names. Options win over the environment,
+which wins over the configuration. Proxies that the environment names (http_proxy) are not used.
+
 Exit codes: 0 done, 1 other failure, 2 usage, 3 invalid torrent, 4 data missing or wrong, 5 deadline, 6 storage, 7 network,
-75 another run has this torrent in this folder, 130/143 interrupted (the same command continues).
+8 nothing is as large as --min-size, 75 another run has this torrent in this folder, 130/143 interrupted (the same command continues).
 ";
 
 /// What to do.
@@ -76,6 +86,10 @@ pub enum Mode {
     Bare,
     /// `share`
     Share,
+    /// `wait`
+    Wait,
+    /// `doctor`
+    Doctor,
 }
 
 /// How much is said on stderr.
@@ -121,13 +135,21 @@ pub struct Options {
     /// `--max-uploads`
     pub max_uploads: Option<usize>,
     /// `--cache`, bytes.
-    pub cache: u64,
+    pub cache: Option<u64>,
+    /// How long a request may stay unanswered; from the configuration alone.
+    pub request_timeout: Option<Duration>,
     /// `--seed`
     pub seed: bool,
     /// `--seed-for`
     pub seed_for: Option<Duration>,
     /// `--seed-ratio`
     pub seed_ratio: Option<f64>,
+    /// `--until-peers`
+    pub until_peers: Option<usize>,
+    /// `--complete`
+    pub complete: Option<u32>,
+    /// `--min-size`, bytes.
+    pub min_size: Option<u64>,
     /// `--timeout`
     pub timeout: Option<Duration>,
     /// `--stall-timeout`
@@ -146,6 +168,8 @@ pub struct Options {
     pub json: bool,
     /// `-q`, `-v`
     pub verbosity: Verbosity,
+    /// Who has said something, option by option; the last one counts.
+    pub given: Vec<(&'static str, Origin)>,
 }
 
 /// A command line is either work to do or a question that is answered at once.
@@ -174,10 +198,14 @@ impl Options {
             priority: Priority::Normal,
             max_peers: None,
             max_uploads: None,
-            cache: 24 << 20,
+            cache: None,
+            request_timeout: None,
             seed: false,
             seed_for: None,
             seed_ratio: None,
+            until_peers: None,
+            complete: None,
+            min_size: None,
             timeout: None,
             stall_timeout: None,
             select: Vec::new(),
@@ -187,13 +215,27 @@ impl Options {
             config: None,
             json: false,
             verbosity: Verbosity::Normal,
+            given: Vec::new(),
         }
+    }
+
+    /// Notes that the command line has said something that the environment can say, too.
+    fn note(&mut self, name: &str) {
+        let long = match name {
+            "-o" => "--output",
+            "-p" => "--port",
+            other => other,
+        };
+        let known = settings::OPTIONS.iter().find(|option| **option == long);
+        let given = known.map(|option| (*option, Origin::CommandLine));
+        self.given.extend(given);
     }
 
     /// Whether a finished download goes on as a seed.
     #[must_use]
     pub fn seeds_afterwards(&self) -> bool {
-        self.mode != Mode::Get || self.seed || self.seed_for.is_some() || self.seed_ratio.is_some()
+        let until = self.seed_for.is_some() || self.seed_ratio.is_some();
+        self.mode != Mode::Get || self.seed || until || self.until_peers.is_some()
     }
 }
 
@@ -202,8 +244,25 @@ impl Options {
 /// # Errors
 /// For anything that is not in the help, naming the option and what it takes.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Failure> {
+    parse_in(args, args::from_environment)
+}
+
+/// The same in an environment that is known by `variable`.
+fn parse_in(
+    args: impl IntoIterator<Item = OsString>,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Result<Command, Failure> {
     let mut args = lexopt::Parser::from_args(args);
     let mut options = Options::new(Mode::Bare);
+    for (name, stands_for) in VARIABLES {
+        if let Some(value) = variable(name) {
+            let mut value = lexopt::Parser::from_args([OsString::from(stands_for), value]);
+            value.next()?;
+            option(&mut options, &mut value, stands_for)
+                .map_err(|failure| Failure::usage(format_args!("{name}: {failure}")))?;
+            options.given.push((stands_for, Origin::Environment(name)));
+        }
+    }
     let mut first = true;
     while let Some(arg) = args.next()? {
         match arg {
@@ -217,19 +276,29 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Failur
                 (true, Some("get")) => options.mode = Mode::Get,
                 (true, Some("seed")) => options.mode = Mode::Seed,
                 (true, Some("share")) => options.mode = Mode::Share,
+                (true, Some("wait")) => options.mode = Mode::Wait,
+                (true, Some("doctor")) => options.mode = Mode::Doctor,
                 _ => options.sources.push(value),
             },
             Short(letter) => {
                 let name = format!("-{letter}");
                 option(&mut options, &mut args, &name)?;
+                options.note(&name);
             }
             Long(name) => {
                 let name = format!("--{name}");
                 option(&mut options, &mut args, &name)?;
+                options.note(&name);
             }
         }
     }
-    if options.sources.is_empty() {
+    check(&options)?;
+    Ok(Command::Run(Box::new(options)))
+}
+
+/// What does not go together.
+fn check(options: &Options) -> Result<(), Failure> {
+    if options.sources.is_empty() && options.mode != Mode::Doctor {
         let wanted = if options.mode == Mode::Share {
             "a file or folder to share"
         } else {
@@ -246,7 +315,24 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Failur
             "`--select` goes with downloads: `get` or a torrent alone",
         ));
     }
-    Ok(Command::Run(Box::new(options)))
+    let goes_with = |option: &str, mode: &str| {
+        Err(Failure::usage(format_args!(
+            "`{option}` goes with `{mode}`"
+        )))
+    };
+    match options.mode {
+        Mode::Wait if options.complete.is_none() => {
+            Err(Failure::usage("missing: `--complete N`, what to wait for"))
+        }
+        Mode::Wait | Mode::Doctor if options.sources.len() > 1 => {
+            Err(Failure::usage("one torrent at a time"))
+        }
+        mode if options.complete.is_some() && mode != Mode::Wait => goes_with("--complete", "wait"),
+        mode if options.min_size.is_some() && mode != Mode::Share => {
+            goes_with("--min-size", "share")
+        }
+        _ => Ok(()),
+    }
 }
 
 fn option(options: &mut Options, args: &mut lexopt::Parser, name: &str) -> Result<(), Failure> {
@@ -273,10 +359,13 @@ fn option(options: &mut Options, args: &mut lexopt::Parser, name: &str) -> Resul
         "--priority" => options.priority = priority(name, args.value()?)?,
         "--max-peers" => options.max_peers = Some(count(name, args.value()?)?),
         "--max-uploads" => options.max_uploads = Some(count(name, args.value()?)?),
-        "--cache" => options.cache = size(name, args.value()?)?,
+        "--cache" => options.cache = Some(size(name, args.value()?)?),
         "--seed" => options.seed = true,
         "--seed-for" => options.seed_for = Some(duration(name, args.value()?)?),
         "--seed-ratio" => options.seed_ratio = Some(ratio(name, args.value()?)?),
+        "--until-peers" => options.until_peers = Some(count(name, args.value()?)?),
+        "--complete" => options.complete = u32::try_from(count(name, args.value()?)?).ok(),
+        "--min-size" => options.min_size = Some(size(name, args.value()?)?),
         "--timeout" => options.timeout = Some(duration(name, args.value()?)?),
         "--stall-timeout" => options.stall_timeout = Some(duration(name, args.value()?)?),
         "--select" => options.select.push(Pattern::parse(name, args.value()?)?),

@@ -489,7 +489,7 @@ fn damaged(path: &Path, why: &str, kept: Option<&Path>) -> String {
     )
 }
 
-fn layout(metainfo: &Metainfo) -> Layout {
+pub(super) fn layout(metainfo: &Metainfo) -> Layout {
     let files = metainfo.files.iter();
     Layout {
         name: metainfo.safe_name.clone(),

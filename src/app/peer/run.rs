@@ -178,6 +178,10 @@ impl Run {
                     .for_each(Announcer::more_peers_wanted);
             } else if self.has_seeded_enough(index) {
                 self.end(index, Ok(()));
+            } else if let Some(wanted) = self.plan.options.until_peers
+                && let Some(failure) = self.jobs[index].waited_enough(timeout, wanted)
+            {
+                self.end(index, Err(failure));
             }
         }
         if self.remembered.elapsed() >= REMEMBER {
@@ -201,6 +205,7 @@ impl Run {
         let sent = job.stats().uploaded as f64 / job.total().max(1) as f64;
         options.seed_for.is_some_and(|time| since.elapsed() >= time)
             || options.seed_ratio.is_some_and(|ratio| sent >= ratio)
+            || options.until_peers.is_some_and(|n| job.finished() >= n)
     }
 
     /// Stops everything that still runs, all at once, so that it takes no longer than the slowest.
@@ -233,7 +238,7 @@ impl Run {
         }
         let interrupted = signal
             .and_then(Signal::exit)
-            .filter(|_| unfinished && self.plan.options.mode != Mode::Seed);
+            .filter(|_| unfinished && !matches!(self.plan.options.mode, Mode::Seed | Mode::Share));
         match (first, interrupted) {
             (Some(failure), _) => Err(failure),
             (None, Some(exit)) => {

@@ -8,11 +8,10 @@ use crate::base::json::json;
 use crate::app::create::make::{Plan, Recipe};
 use crate::app::create::progress;
 use crate::app::failure::{Exit, Failure};
-use crate::app::output;
 use crate::app::tracker::{self, Published, Server};
+use crate::app::{human, output};
 use crate::disk::hash::Watch;
 use crate::net::interfaces;
-use crate::proto::config::Config;
 use crate::proto::metainfo::Metainfo;
 
 use super::job::Job;
@@ -26,7 +25,13 @@ const USUAL_PORT: u16 = 8080;
 ///
 /// # Errors
 /// If a payload cannot be read, or no address can be listened at.
-pub fn share(options: Options, config: &Config) -> Result<Exit, Failure> {
+pub fn share(mut options: Options) -> Result<Exit, Failure> {
+    if let Some(least) = options.min_size {
+        leave_out(&mut options, least)?;
+        if options.sources.is_empty() {
+            return Ok(Exit::Small);
+        }
+    }
     // The tracker comes first, so that the torrents can say where it is. It serves nothing before they are made.
     let tracker = track(&options)?;
     let port = tracker.addresses().first().map_or(0, SocketAddr::port);
@@ -43,7 +48,7 @@ pub fn share(options: Options, config: &Config) -> Result<Exit, Failure> {
     tracker.publish(published.clone());
     let seed = |(metainfo, path)| Job::new(metainfo, Purpose::Seed(path), Care::Nothing);
     let json = options.json;
-    let run = super::start(options, config, made.into_iter().map(seed).collect())?;
+    let run = super::start(options, made.into_iter().map(seed).collect())?;
     for torrent in &published {
         announce(torrent, &format!("http://{at}{}", torrent.url_path()), json);
     }
@@ -53,6 +58,31 @@ pub fn share(options: Options, config: &Config) -> Result<Exit, Failure> {
         );
     }
     run.run()
+}
+
+/// Takes out what is smaller than `least` bytes, and says so: for that, ordinary transfer will do (R102).
+fn leave_out(options: &mut Options, least: u64) -> Result<(), Failure> {
+    for source in std::mem::take(&mut options.sources) {
+        let size = Plan::new(Path::new(&source), &Recipe::default())?.total();
+        if size >= least {
+            options.sources.push(source);
+            continue;
+        }
+        let path = source.to_string_lossy();
+        if options.json {
+            let transfer = "ordinary";
+            output::result(
+                json!({"event": "small", "path": path, "total_length": size, "min_size": least, "transfer": transfer}),
+            );
+        }
+        if options.verbosity > Verbosity::Quiet {
+            let (size, least) = (human::bytes(size), human::bytes(least));
+            output::note(format_args!(
+                "{path}: {size} are less than `--min-size` ({least}); not shared, ordinary transfer will do"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// What a worker runs, a line on stdout.

@@ -48,6 +48,9 @@ pub(super) struct Private {
     pub(super) rule: Rule,
 }
 
+/// The environment variable that stands for `--listen`.
+const LISTEN: &str = "HIVEBT_LISTEN";
+
 const VERSION: &str = concat!("hivebt-tracker ", env!("CARGO_PKG_VERSION"), "\n");
 
 const HELP: &str = "\
@@ -120,6 +123,9 @@ How:
   -h, --help
   -V, --version
 
+In the environment, HIVEBT_LISTEN=ADDR:PORT stands for --listen and HIVEBT_CONFIG=FILE for --config; options win over the
+environment, which wins over the configuration.
+
 Answers /announce and /scrape, /stats (JSON; ?mode=everything lists the swarms), /metrics
 (Prometheus), /healthz, and / for people.
 ";
@@ -163,7 +169,7 @@ struct Line {
 pub(super) fn read(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<Option<Options>, Failure> {
-    let Some(line) = Line::read(lexopt::Parser::from_args(arguments))? else {
+    let Some(mut line) = Line::read(lexopt::Parser::from_args(arguments))? else {
         return Ok(None);
     };
     if line.no_udp && line.no_http {
@@ -171,7 +177,12 @@ pub(super) fn read(
             "`--no-udp` and `--no-http` together leave nothing to serve",
         ));
     }
-    let file = config::load(line.config.as_deref())?.tracker;
+    let file = config::load(line.config.as_deref())?.config.tracker;
+    if line.listen.is_empty()
+        && let Some(value) = args::from_environment(LISTEN)
+    {
+        line.listen.push(listen(LISTEN, value)?);
+    }
     let usual = Config::default();
     let cleanup = line.cleanup.or(file.cleanup_interval);
     let policy = line.policy.unwrap_or(usual.policy);
@@ -239,9 +250,7 @@ impl Line {
         while let Some(argument) = parser.next()? {
             match argument {
                 Short('l') | Long("listen") => {
-                    let takes = "an address and a port such as 0.0.0.0:8080 or [::]:8080";
-                    line.listen
-                        .push(args::parsed("--listen", parser.value()?, takes)?);
+                    line.listen.push(listen("--listen", parser.value()?)?);
                 }
                 Long("trust-proxy") => {
                     let takes = "an address or a block of them such as 10.0.0.0/8";
@@ -370,6 +379,11 @@ impl Line {
         self.idle = Some(option);
         &mut self.private
     }
+}
+
+fn listen(option: &str, value: OsString) -> Result<SocketAddr, Failure> {
+    let takes = "an address and a port such as 0.0.0.0:8080 or [::]:8080";
+    args::parsed(option, value, takes)
 }
 
 fn seconds(option: &str, value: OsString) -> Result<u32, Failure> {

@@ -2,6 +2,12 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+/// How many descriptors this process may have as it is.
+#[must_use]
+pub fn descriptor_limit() -> usize {
+    number(getrlimit(Resource::Nofile).current)
+}
+
 /// Lets this process have as many descriptors as it may, and tells how many that are.
 #[must_use]
 pub fn descriptors() -> usize {
@@ -16,7 +22,10 @@ pub fn descriptors() -> usize {
             limit = most;
         }
     }
-    limit
-        .current
-        .map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX))
+    number(limit.current)
+}
+
+/// No limit is as many as there can be.
+fn number(limit: Option<u64>) -> usize {
+    limit.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX))
 }

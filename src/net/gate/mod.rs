@@ -30,7 +30,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::OwnedFd;
 
 use super::http_server::PageServer;
-pub use descriptors::descriptors;
+pub use descriptors::{descriptor_limit, descriptors};
 pub use head::Head;
 use limits::Limits;
 use relay::Relays;

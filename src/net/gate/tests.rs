@@ -299,7 +299,7 @@ fn one_address_has_its_share_unless_it_is_exempt() {
     let from = |ip: [u8; 4]| {
         let bind = tcp::Bind {
             addr: Some(ip.into()),
-            interface: None,
+            ..tcp::Bind::default()
         };
         let stream = tcp::dial(&bind, server.at, Duration::from_secs(60)).unwrap();
         stream

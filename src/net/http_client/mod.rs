@@ -50,6 +50,8 @@ impl Default for Options {
 pub struct Response {
     /// The status code.
     pub status: u16,
+    /// What the server says of the time, as it says it.
+    pub date: Option<String>,
     /// The whole body.
     pub body: Vec<u8>,
 }
@@ -157,6 +159,8 @@ impl Client {
         check(url, &lower)?;
         let mut response = self.agent.get(url).call().map_err(explain)?;
         let status = response.status().as_u16();
+        let date = response.headers().get("date");
+        let date = date.and_then(|date| Some(date.to_str().ok()?.to_owned()));
         let mut body = Vec::new();
         // One byte more than the limit tells that there is more.
         let reader = response.body_mut().as_reader();
@@ -167,7 +171,7 @@ impl Client {
         if body.len() as u64 > self.limit {
             return Err(HttpError::TooLarge(self.limit));
         }
-        Ok(Response { status, body })
+        Ok(Response { status, date, body })
     }
 
     /// Breaks off requests under way in other threads, and fails all later ones: for stopping in time.
@@ -286,10 +290,11 @@ mod tests {
     #[test]
     fn a_failure_keeps_its_body_but_is_no_success() {
         let (base, _told) = server(vec![
-            b"HTTP/1.1 404 no\r\nContent-Length: 2\r\n\r\nhm".to_vec(),
+            b"HTTP/1.1 404 no\r\nDate: today\r\nContent-Length: 2\r\n\r\nhm".to_vec(),
         ]);
         let response = client(&Options::default()).get(&base).unwrap();
         assert_eq!((response.status, &response.body[..]), (404, &b"hm"[..]));
+        assert_eq!(response.date.as_deref(), Some("today"));
         assert_eq!(response.success(), Err(HttpError::Status(404)));
     }
 

@@ -19,13 +19,18 @@ const UNSENT: u32 = 4 * 1024;
 /// …and on a fast one enough that it does not run dry between two wake-ups.
 const UNSENT_FAST: u32 = 128 * 1024;
 
-/// Which local address and interface traffic is tied to. The default is none: the kernel's routing decides.
+/// Which local address and interface traffic is tied to, and how much of it the kernel may hold. The default is nothing of that: the
+/// kernel decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bind {
     /// The local address for listening and dialling.
     pub addr: Option<IpAddr>,
     /// The interface for everything (`SO_BINDTODEVICE`).
     pub interface: Option<String>,
+    /// Bytes of each socket's send buffer (`SO_SNDBUF`); without, the kernel's own tuning, which is better on most networks.
+    pub send_buffer: Option<u32>,
+    /// Bytes of each socket's receive buffer (`SO_RCVBUF`), likewise.
+    pub receive_buffer: Option<u32>,
 }
 
 impl Bind {
@@ -35,11 +40,11 @@ impl Bind {
         match text.parse() {
             Ok(addr) => Self {
                 addr: Some(addr),
-                interface: None,
+                ..Self::default()
             },
             Err(_) => Self {
-                addr: None,
                 interface: Some(text.to_owned()),
+                ..Self::default()
             },
         }
     }
@@ -54,6 +59,14 @@ impl Bind {
         let socket = Socket::new(domain, kind, Some(protocol))?;
         if let Some(interface) = &self.interface {
             platform::bind_device(&socket, interface)?;
+        }
+        // Before connecting or listening: the window that both ends agree on follows from it, and what is accepted inherits it. A kernel
+        // that gives less (`net.core.wmem_max`, `rmem_max`) is no reason to fail.
+        if let Some(bytes) = self.send_buffer {
+            let _ = socket.set_send_buffer_size(bytes as usize);
+        }
+        if let Some(bytes) = self.receive_buffer {
+            let _ = socket.set_recv_buffer_size(bytes as usize);
         }
         Ok(socket)
     }
@@ -259,6 +272,27 @@ mod tests {
         let listener = listen(&Bind::default(), 0..=0).unwrap();
         let port = listener.local_addr().unwrap().port();
         dial(&Bind::default(), (Ipv4Addr::LOCALHOST, port).into(), WAIT).unwrap();
+    }
+
+    #[test]
+    fn buffers_are_as_large_as_asked_for_on_both_ends() {
+        let bind = Bind {
+            send_buffer: Some(32 << 10),
+            receive_buffer: Some(48 << 10),
+            ..Bind::parse("127.0.0.1")
+        };
+        let listener = listen(&bind, 0..=0).unwrap();
+        let dialled = dial(&bind, listener.local_addr().unwrap(), WAIT).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        for stream in [&dialled, &accepted] {
+            let socket = SockRef::from(stream);
+            // Linux counts its own overhead, as much again.
+            let sizes = (
+                socket.send_buffer_size().unwrap(),
+                socket.recv_buffer_size().unwrap(),
+            );
+            assert_eq!(sizes, (64 << 10, 96 << 10));
+        }
     }
 
     #[test]
