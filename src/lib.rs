@@ -42,7 +42,8 @@
 //! | main | one | occurrences, one second at a time | any of the above |
 //!
 //! The tracker has a few epoll workers, which never block on a connection, a `datagrams` thread with a socket of its own for each core and address (eight at most), one thread of
-//! `tiny_http`, a caretaker, and with `--torrents` one that looks through the folder; its main thread writes the state file.
+//! `tiny_http`, a caretaker, with `--torrents` one that looks through the folder, and one named `reach` for each
+//! dial that somebody asks for (eight at most, 3 s each); its main thread writes the state file.
 //!
 //! ## Glossary
 //! - **info-hash**: the SHA-1 of a torrent's `info` dictionary; names the swarm.
