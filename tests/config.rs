@@ -11,6 +11,8 @@ mod support;
 use std::fs;
 use std::process::Command;
 
+use hivebt::app::peer::settings;
+use hivebt::proto::config::{Config, KEYS, Key};
 use serde_json::Value;
 use support::ours::{LIMIT, program};
 use support::process::{Ended, Process, run};
@@ -194,4 +196,21 @@ fn what_this_version_does_not_do_is_said_and_never_passed_over() {
         ended.stderr.matches("`network.upnp_enabled`").count()
     };
     assert_eq!((said(&[]), said(&["-q"])), (1, 0));
+}
+
+#[test]
+fn the_readme_lists_every_key_and_variable_and_its_sample_is_valid() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let readme = fs::read_to_string(path).unwrap();
+    let sample = readme.split("```json\n").nth(1).unwrap();
+    let sample = sample.split("```").next().unwrap();
+    Config::from_bytes(sample.as_bytes()).unwrap();
+    for Key { section, name, .. } in KEYS {
+        assert!(readme.contains(&format!("| `{section}` | ")), "{section}");
+        assert!(readme.contains(&format!("`{name}`")), "{name}");
+    }
+    for (variable, option) in settings::VARIABLES {
+        assert!(readme.contains(&format!("`{variable}`")), "{variable}");
+        assert!(readme.contains(&format!("`{option} ")), "{option}");
+    }
 }
