@@ -178,6 +178,13 @@ impl Schedule {
         told.map(|tracker| tracker.url.clone()).collect()
     }
 
+    /// Whether a tracker that has to hear that we stop has not heard yet that we have completed; where an announce is under way, perhaps.
+    #[must_use]
+    pub fn owes_completed(&self, url: &str) -> bool {
+        let mut trackers = self.tiers.iter().flatten();
+        self.completed && trackers.any(|tracker| tracker.url == url && !tracker.completed)
+    }
+
     fn promote(&mut self, url: &str) -> Option<&mut Tracker> {
         for tier in &mut self.tiers {
             if let Some(at) = tier.iter().position(|tracker| tracker.url == url) {
@@ -244,6 +251,21 @@ mod tests {
         let next = s.deadline().unwrap();
         assert!(next >= at(2 + 270) && next <= at(2 + 300), "{next:?}");
         assert_eq!(s.next(next).unwrap().event, Event::None);
+    }
+
+    #[test]
+    fn completion_is_owed_until_it_was_heard() {
+        let mut s = schedule(&[&["a"]]);
+        let due = s.next(at(0)).unwrap();
+        s.succeeded(at(1), &due, MINUTE, None);
+        assert!(!s.owes_completed("a"));
+        s.completed(at(2));
+        assert!(s.owes_completed("a") && !s.owes_completed("b"));
+        let due = s.next(at(2)).unwrap();
+        assert_eq!(due.event, Event::Completed);
+        assert!(s.owes_completed("a"), "it is on its way");
+        s.succeeded(at(3), &due, MINUTE, None);
+        assert!(!s.owes_completed("a"));
     }
 
     #[test]

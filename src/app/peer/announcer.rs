@@ -106,7 +106,8 @@ impl Announcer {
         self.shared.wake.notify_all();
     }
 
-    /// After [`Announcer::stop`]: says `stopped` to every tracker that knows us, to all at once.
+    /// After [`Announcer::stop`]: says `stopped` to every tracker that knows us, to all at once; and `completed` before, to those that have
+    /// not heard it, because a run may end as soon as its payload is complete and downloads are counted by it.
     #[must_use]
     pub fn farewell(&self) -> Farewell {
         let (sender, done) = mpsc::channel();
@@ -114,7 +115,11 @@ impl Announcer {
         let asker = self.shared.asker.successor(FAREWELL);
         for url in urls {
             let (shared, asker, sender) = (self.shared.clone(), asker.clone(), sender.clone());
+            let owed = shared.schedule().owes_completed(&url);
             threads::spawn("farewell", move || {
+                if owed {
+                    let _ = shared.announce(&asker, &url, Event::Completed);
+                }
                 // Nobody is left who could do anything about a failure; the tracker will notice our silence.
                 let _ = shared.announce(&asker, &url, Event::Stopped);
                 drop(sender);
