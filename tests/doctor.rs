@@ -171,7 +171,7 @@ fn of_a_foreign_tracker_it_says_what_cannot_be_known() {
     let url = format!("http://{address}/announce");
     let (code, status, told) = check(&[&url], "port");
     assert_eq!((code, status.as_str()), (0, "warning"), "{told}");
-    assert!(told.contains("is not known"), "{told}");
+    assert!(told.contains("it is not known whether"), "{told}");
     let asked: Vec<_> = requests.try_iter().collect();
     assert!(
         asked[0].contains("event=stopped"),

@@ -268,3 +268,23 @@ impl Job {
         ))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn downloads_count_from_when_a_tracker_was_first_heard() {
+        let mut counts = Counts::default();
+        assert_eq!(counts.most(), 0);
+        counts.note("a", Some(40));
+        counts.note("b", None);
+        assert_eq!(counts.most(), 0, "what was before does not count");
+        counts.note("a", Some(42));
+        counts.note("b", Some(7));
+        counts.note("b", Some(8));
+        assert_eq!(counts.most(), 2);
+        counts.note("b", Some(3));
+        assert_eq!(counts.most(), 3, "it has started anew");
+    }
+}

@@ -226,8 +226,7 @@ impl Options {
             "-p" => "--port",
             other => other,
         };
-        let known = settings::OPTIONS.iter().find(|option| **option == long);
-        let given = known.map(|option| (*option, Origin::CommandLine));
+        let given = settings::option(long).map(|option| (option, Origin::CommandLine));
         self.given.extend(given);
     }
 
@@ -448,7 +447,16 @@ mod tests {
     use super::*;
 
     fn read(line: &str) -> Result<Options, String> {
-        match parse(line.split_whitespace().map(OsString::from)) {
+        read_in(line, &[])
+    }
+
+    /// With these variables alone in the environment.
+    fn read_in(line: &str, variables: &[(&str, &str)]) -> Result<Options, String> {
+        let variable = |name: &str| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| OsString::from(value))
+        };
+        match parse_in(line.split_whitespace().map(OsString::from), variable) {
             Ok(Command::Run(options)) => Ok(*options),
             Ok(Command::Print(text)) => Err(text),
             Err(failure) => Err(failure.to_string()),
@@ -483,6 +491,15 @@ mod tests {
             ("get x --frobnicate", "unknown option `--frobnicate`"),
             ("get x --quiet=1", "unexpected argument"),
             ("get", "missing: a torrent"),
+            ("wait x", "missing: `--complete N`"),
+            ("wait x y --complete 1", "one torrent at a time"),
+            ("doctor x y", "one torrent at a time"),
+            ("get x --complete 1", "`--complete` goes with `wait`"),
+            ("seed x --min-size 1M", "`--min-size` goes with `share`"),
+            (
+                "seed x --until-peers 0",
+                "`--until-peers` does not take `0`",
+            ),
             ("seed x --select a", "`--select` goes with downloads"),
             ("share x --select a", "`--select` goes with downloads"),
             ("get x --select [a", "`--select` does not take `[a`"),
@@ -493,6 +510,27 @@ mod tests {
         ] {
             let said = read(line).unwrap_err();
             assert!(said.contains(says), "{line}: {said}");
+        }
+    }
+
+    #[test]
+    fn the_environment_is_read_first_and_noted_with_its_name() {
+        let variables = [("HIVEBT_MAX_UPLOAD", "1M"), ("HIVEBT_OUTPUT", "--seed")];
+        let o = read_in("get x -p 0 --max-upload 2M", &variables).unwrap();
+        assert_eq!((o.max_upload, o.seed), (Some(2 << 20), false));
+        assert_eq!(o.output, Some("--seed".into()), "a value, not an option");
+        let given = [
+            ("--output", Origin::Environment("HIVEBT_OUTPUT")),
+            ("--max-upload", Origin::Environment("HIVEBT_MAX_UPLOAD")),
+            ("--port", Origin::CommandLine),
+            ("--max-upload", Origin::CommandLine),
+        ];
+        assert_eq!(o.given, given);
+        let said = read_in("get x", &[("HIVEBT_MAX_UPLOAD", "much")]).unwrap_err();
+        assert!(said.starts_with("HIVEBT_MAX_UPLOAD: `--max-upload` does not take `much`"));
+        assert!(read_in("doctor", &[]).is_ok());
+        for (name, _) in VARIABLES {
+            assert!(HELP.contains(name), "{name}");
         }
     }
 

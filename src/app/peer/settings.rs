@@ -35,84 +35,34 @@ pub const VARIABLES: [(&str, &str); 8] = [
     ("HIVEBT_CACHE", "--cache"),
 ];
 
-/// Options that have more sources than the command line.
-pub const OPTIONS: [&str; 9] = [
-    "--output",
-    "--port",
-    "--bind",
-    "--advertise",
-    "--max-upload",
-    "--max-download",
-    "--max-uploads",
-    "--max-peers",
-    "--cache",
-];
+/// The option of that name, if it has more sources than the command line.
+pub fn option(name: &str) -> Option<&'static str> {
+    let mut options = NAMES.iter().filter_map(|(option, _)| *option);
+    options.find(|option| *option == name)
+}
 
 /// Puts what the configuration says where nobody else has said anything.
 pub fn complete(options: &mut Options, loaded: &Loaded) {
     let (seeder, network) = (&loaded.config.seeder, &loaded.config.network);
-    let bind = network.bind.as_deref().map(Bind::parse);
-    let mut taken = Vec::new();
-    let mut take = |option, taken_from_file| {
-        if taken_from_file {
-            taken.push(option);
-        }
-    };
-    take(
-        "--max-upload",
-        fill(&mut options.max_upload, seeder.max_upload_rate),
-    );
-    take(
-        "--max-download",
-        fill(&mut options.max_download, seeder.max_download_rate),
-    );
-    take(
-        "--max-uploads",
-        fill(
-            &mut options.max_uploads,
-            seeder.max_concurrent_uploads.map(|n| n as usize),
-        ),
-    );
-    take(
-        "seeder.piece_request_timeout",
-        fill(
-            &mut options.request_timeout,
-            seeder.piece_request_timeout.map(seconds),
-        ),
-    );
-    take("--cache", fill(&mut options.cache, seeder.cache_size));
-    take(
-        "--port",
-        fill(&mut options.ports, network.listen_port_range.clone()),
-    );
-    take(
-        "--max-peers",
-        fill(
-            &mut options.max_peers,
-            network.max_connections.map(usize::from),
-        ),
-    );
-    take("--bind", fill(&mut options.bind, bind));
+    let seconds = |n: u32| Duration::from_secs(n.into());
+    let slots = seeder.max_concurrent_uploads.map(|n| n as usize);
+    let peers = network.max_connections.map(usize::from);
+    options.max_upload = options.max_upload.or(seeder.max_upload_rate);
+    options.max_download = options.max_download.or(seeder.max_download_rate);
+    options.max_uploads = options.max_uploads.or(slots);
+    options.request_timeout = seeder.piece_request_timeout.map(seconds);
+    options.cache = options.cache.or(seeder.cache_size);
+    options.max_peers = options.max_peers.or(peers);
+    if options.ports.is_none() {
+        options.ports.clone_from(&network.listen_port_range);
+    }
+    if options.bind.is_none() {
+        options.bind = network.bind.as_deref().map(Bind::parse);
+    }
     if network.send_buffer.or(network.receive_buffer).is_some() {
         let bind = options.bind.get_or_insert_default();
         (bind.send_buffer, bind.receive_buffer) = (network.send_buffer, network.receive_buffer);
     }
-    options
-        .given
-        .extend(taken.into_iter().map(|option| (option, Origin::File)));
-}
-
-/// Whether the place was empty and there was something to put there.
-fn fill<T>(place: &mut Option<T>, from_file: Option<T>) -> bool {
-    let fills = place.is_none() && from_file.is_some();
-    if fills {
-        *place = from_file;
-    }
-    fills
-}
-
-fn seconds(n: u32) -> Duration {
-    Duration::from_secs(n.into())
 }
 
 /// Says once what the configuration asks for and this program does not do.
@@ -156,99 +106,83 @@ impl Setting {
     }
 }
 
-/// Every setting that has more than one source, as it counts.
+/// What has more sources than the command line: the option and the key of each.
+const NAMES: [(Option<&str>, Option<&str>); 14] = [
+    (Some("--output"), None),
+    (Some("--port"), Some("network.listen_port_range")),
+    (Some("--bind"), Some("network.bind")),
+    (Some("--advertise"), None),
+    (Some("--max-upload"), Some("seeder.max_upload_rate")),
+    (Some("--max-download"), Some("seeder.max_download_rate")),
+    (Some("--max-uploads"), Some("seeder.max_concurrent_uploads")),
+    (Some("--max-peers"), Some("network.max_connections")),
+    (Some("--cache"), Some("seeder.cache_size")),
+    (None, Some("seeder.piece_request_timeout")),
+    (None, Some("network.send_buffer")),
+    (None, Some("network.receive_buffer")),
+    (None, Some("network.dht_enabled")),
+    (None, Some("network.upnp_enabled")),
+];
+
+/// Every one of them as it counts.
 #[must_use]
 pub fn table(options: &Options, loaded: &Loaded) -> Vec<Setting> {
     let network = &loaded.config.network;
-    let row = |option: Option<&'static str>, key: Option<&'static str>, value: String| {
-        let name = option.or(key).unwrap_or_default();
+    let swarm = event::Config::default();
+    let ports = options.ports.clone().unwrap_or(PORTS);
+    let slots = options.max_uploads;
+    let timeout = options.request_timeout.unwrap_or(swarm.request_timeout);
+    let output = options.output.as_deref().unwrap_or(Path::new("."));
+    let values = [
+        output.display().to_string(),
+        format!("{}-{}", ports.start(), ports.end()),
+        bound(options.bind.as_ref()),
+        advertised(options),
+        rate(options.max_upload),
+        rate(options.max_download),
+        slots.map_or("follows the link".into(), |n| n.to_string()),
+        options.max_peers.unwrap_or(swarm.max_peers).to_string(),
+        human::bytes(options.cache.unwrap_or(CACHE)),
+        format!("{} s", timeout.as_secs()),
+        buffer(network.send_buffer),
+        buffer(network.receive_buffer),
+        network.dht_enabled.unwrap_or(false).to_string(),
+        network.upnp_enabled.unwrap_or(false).to_string(),
+    ];
+    let seeder = &loaded.config.seeder;
+    let in_file = [
+        false,
+        network.listen_port_range.is_some(),
+        network.bind.is_some(),
+        false,
+        seeder.max_upload_rate.is_some(),
+        seeder.max_download_rate.is_some(),
+        seeder.max_concurrent_uploads.is_some(),
+        network.max_connections.is_some(),
+        seeder.cache_size.is_some(),
+        seeder.piece_request_timeout.is_some(),
+        network.send_buffer.is_some(),
+        network.receive_buffer.is_some(),
+        network.dht_enabled.is_some(),
+        network.upnp_enabled.is_some(),
+    ];
+    let rows = NAMES.into_iter().zip(values).zip(in_file);
+    let rows = rows.map(|(((option, key), value), in_file)| {
         let mut said = options.given.iter().rev();
-        let said = said.find(|(given, _)| *given == name);
+        let said = said.find(|(name, _)| Some(*name) == option);
+        let from_file = || in_file.then_some(Origin::File);
         Setting {
             option,
             key,
             value,
-            origin: said.map(|(_, origin)| *origin),
+            origin: said.map(|(_, origin)| *origin).or_else(from_file),
         }
-    };
-    let of_file = |key, value: Option<String>, usual: &str| Setting {
-        origin: value.is_some().then_some(Origin::File),
-        value: value.unwrap_or_else(|| usual.to_owned()),
-        option: None,
-        key: Some(key),
-    };
-    let bytes = |n: Option<u32>| n.map(|n| human::bytes(n.into()));
-    let swarm = event::Config::default();
-    let ports = options.ports.clone().unwrap_or(PORTS);
-    let output = options.output.as_deref().unwrap_or(Path::new("."));
-    let slots = options
-        .max_uploads
-        .map_or("follows the link".into(), |n| n.to_string());
-    let timeout = options.request_timeout.unwrap_or(swarm.request_timeout);
-    vec![
-        row(Some("--output"), None, output.display().to_string()),
-        row(
-            Some("--port"),
-            Some("network.listen_port_range"),
-            format!("{}-{}", ports.start(), ports.end()),
-        ),
-        row(
-            Some("--bind"),
-            Some("network.bind"),
-            bound(options.bind.as_ref()),
-        ),
-        row(Some("--advertise"), None, advertised(options)),
-        row(
-            Some("--max-upload"),
-            Some("seeder.max_upload_rate"),
-            rate(options.max_upload),
-        ),
-        row(
-            Some("--max-download"),
-            Some("seeder.max_download_rate"),
-            rate(options.max_download),
-        ),
-        row(
-            Some("--max-uploads"),
-            Some("seeder.max_concurrent_uploads"),
-            slots,
-        ),
-        row(
-            Some("--max-peers"),
-            Some("network.max_connections"),
-            options.max_peers.unwrap_or(swarm.max_peers).to_string(),
-        ),
-        row(
-            Some("--cache"),
-            Some("seeder.cache_size"),
-            human::bytes(options.cache.unwrap_or(CACHE)),
-        ),
-        row(
-            None,
-            Some("seeder.piece_request_timeout"),
-            format!("{} s", timeout.as_secs()),
-        ),
-        of_file(
-            "network.send_buffer",
-            bytes(network.send_buffer),
-            "the kernel's",
-        ),
-        of_file(
-            "network.receive_buffer",
-            bytes(network.receive_buffer),
-            "the kernel's",
-        ),
-        of_file(
-            "network.dht_enabled",
-            network.dht_enabled.map(|on| on.to_string()),
-            "false",
-        ),
-        of_file(
-            "network.upnp_enabled",
-            network.upnp_enabled.map(|on| on.to_string()),
-            "false",
-        ),
-    ]
+    });
+    rows.collect()
+}
+
+fn buffer(bytes: Option<u32>) -> String {
+    bytes.map_or_else(|| "the kernel's".into(), |n| human::bytes(n.into()))
 }
 
 fn rate(limit: Option<u64>) -> String {

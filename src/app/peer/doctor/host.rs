@@ -14,22 +14,18 @@ use crate::disk::space;
 use crate::net::gate;
 use crate::proto::metainfo::Metainfo;
 
-use super::{Check, Finding, Subject};
+use super::{Check, Finding, Subject, Tell};
 
 /// Descriptors besides those of connections: files of the payload, the listener, trackers, state.
 const BESIDES: usize = 200;
 
 /// What the configuration asks for in vain.
-pub(super) fn configuration(loaded: &Loaded) -> Vec<Finding> {
-    let vain = loaded.config.network.not_done().map(|key| {
+pub(super) fn configuration(loaded: &Loaded, tell: Tell<'_>) {
+    for key in loaded.config.network.not_done() {
         let says = format!("`{key}` is asked for, and this version does not do it");
-        Finding::warning(
-            Check::Configuration,
-            says,
-            format!("set it to false, or live without: {}", without(key)),
-        )
-    });
-    vain.collect()
+        let fix = format!("set it to false, or live without: {}", without(key));
+        tell(Finding::warning(Check::Configuration, says, &fix));
+    }
 }
 
 fn without(key: &str) -> &'static str {
@@ -39,7 +35,7 @@ fn without(key: &str) -> &'static str {
     }
 }
 
-pub(super) fn look(options: &Options, subject: &Subject, tell: &mut impl FnMut(Finding)) {
+pub(super) fn look(options: &Options, subject: &Subject, tell: Tell<'_>) {
     tell(folder(&subject.folder));
     tell(room(&subject.folder, subject.torrent.as_ref()));
     if let Some(torrent) = &subject.torrent {
@@ -89,7 +85,7 @@ fn room(folder: &Path, torrent: Option<&Metainfo>) -> Finding {
     } else {
         let short = human::bytes(needed - free);
         let fix = format!("make room for {short} more, or name another folder with --output");
-        Finding::problem(Check::Space, says, fix)
+        Finding::problem(Check::Space, says, &fix)
     }
 }
 
@@ -113,13 +109,16 @@ fn lock(folder: &Path, torrent: &Metainfo) -> Finding {
         let fix = "let it finish; a second one ends with exit code 75";
         return Finding::warning(Check::Lock, says, fix);
     }
-    Finding::ok(Check::Lock, "no other run has this torrent in this folder")
+    Finding::ok(
+        Check::Lock,
+        "no other run has this torrent in this folder".into(),
+    )
 }
 
 fn descriptors(limit: usize, connections: usize) -> Finding {
     let needed = connections + BESIDES;
     if limit == usize::MAX {
-        return Finding::ok(Check::Descriptors, "no limit");
+        return Finding::ok(Check::Descriptors, "no limit".into());
     }
     let says = format!("{limit} may be open, {needed} may be needed");
     if limit >= needed {
@@ -129,7 +128,7 @@ fn descriptors(limit: usize, connections: usize) -> Finding {
             "`ulimit -n {needed}`, LimitNOFILE={needed} in a systemd unit, or --max-peers {}",
             limit.saturating_sub(BESIDES).max(1)
         );
-        Finding::warning(Check::Descriptors, says, fix)
+        Finding::warning(Check::Descriptors, says, &fix)
     }
 }
 

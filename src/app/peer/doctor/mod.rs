@@ -87,30 +87,34 @@ struct Finding {
 }
 
 impl Finding {
-    fn ok(check: Check, says: impl Into<String>) -> Self {
+    #[cold]
+    fn new(check: Check, level: Level, says: String, fix: Option<String>) -> Self {
         Self {
             check,
-            level: Level::Ok,
-            says: says.into(),
-            fix: None,
+            level,
+            says,
+            fix,
         }
     }
 
-    fn warning(check: Check, says: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self {
-            level: Level::Warning,
-            fix: Some(fix.into()),
-            ..Self::ok(check, says)
-        }
+    #[cold]
+    fn ok(check: Check, says: String) -> Self {
+        Self::new(check, Level::Ok, says, None)
     }
 
-    fn problem(check: Check, says: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self {
-            level: Level::Problem,
-            ..Self::warning(check, says, fix)
-        }
+    #[cold]
+    fn warning(check: Check, says: String, fix: &str) -> Self {
+        Self::new(check, Level::Warning, says, Some(fix.to_owned()))
+    }
+
+    #[cold]
+    fn problem(check: Check, says: String, fix: &str) -> Self {
+        Self::new(check, Level::Problem, says, Some(fix.to_owned()))
     }
 }
+
+/// Hears of findings one by one.
+type Tell<'a> = &'a mut dyn FnMut(Finding);
 
 /// What the operator asks about.
 #[derive(Debug, Default)]
@@ -137,11 +141,11 @@ pub(super) fn examine(options: &Options, loaded: &Loaded) -> Result<Exit, Failur
         teller.settings(&table, loaded);
     }
     let mut findings = Vec::new();
-    let mut tell = |finding: Finding| {
+    let tell: Tell<'_> = &mut |finding: Finding| {
         teller.finding(&finding);
         findings.push(finding);
     };
-    host::configuration(loaded).into_iter().for_each(&mut tell);
+    host::configuration(loaded, tell);
     match subject(options, loaded) {
         Ok(subject) => {
             subject.torrent.iter().for_each(|torrent| {
@@ -151,14 +155,14 @@ pub(super) fn examine(options: &Options, loaded: &Loaded) -> Result<Exit, Failur
                     format!("{name}: {}", torrent.info_hash),
                 ));
             });
-            network::look(options, &subject, &mut tell);
-            host::look(options, &subject, &mut tell);
+            network::look(options, &subject, tell);
+            host::look(options, &subject, tell);
         }
         Err(failure) => {
             let fix =
                 "name a .torrent file, the http:// URL of one, or the announce URL of a tracker";
             tell(Finding::problem(Check::Torrent, failure.to_string(), fix));
-            host::look(options, &Subject::default(), &mut tell);
+            host::look(options, &Subject::default(), tell);
         }
     }
     let exit = exit(&findings);
@@ -256,7 +260,8 @@ fn report(table: &[settings::Setting], loaded: &Loaded, findings: &[Finding], ex
     let count = |level| findings.iter().filter(|f| f.level == level).count();
     let file = loaded.path.as_ref().map(|path| path.display().to_string());
     let settings = table.iter().map(|setting| {
-        json!({"option": setting.option, "key": setting.key, "value": setting.value, "from": setting.from()})
+        let (value, from) = (setting.value.as_str(), setting.from());
+        json!({"option": setting.option, "key": setting.key, "value": value, "from": from})
     });
     let checks = findings.iter().map(|finding| {
         let (check, level) = (finding.check.name(), finding.level.name());
@@ -299,10 +304,13 @@ mod tests {
 
     #[test]
     fn the_exit_code_tells_the_network_from_this_host() {
-        let problem = |check| Finding::problem(check, "x", "y");
+        let problem = |check| Finding::problem(check, "x".into(), "y");
         for (findings, wanted) in [
             (vec![], Exit::Done),
-            (vec![Finding::warning(Check::Space, "x", "y")], Exit::Done),
+            (
+                vec![Finding::warning(Check::Space, "x".into(), "y")],
+                Exit::Done,
+            ),
             (
                 vec![problem(Check::Port), problem(Check::Tracker)],
                 Exit::Network,

@@ -14,7 +14,7 @@ use crate::net::tcp;
 use crate::proto::http_date;
 use crate::proto::url::{self, Scheme, Target};
 
-use super::{Check, Finding, Subject};
+use super::{Check, Finding, Subject, Tell};
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -39,19 +39,21 @@ struct Heard {
     address: Option<IpAddr>,
 }
 
-pub(super) fn look(options: &Options, subject: &Subject, tell: &mut impl FnMut(Finding)) {
+pub(super) fn look(options: &Options, subject: &Subject, tell: Tell<'_>) {
     let bind = options.bind.clone().unwrap_or_default();
     let onlooker = Onlooker::new(&bind, TIMEOUT);
     if subject.trackers.is_empty() {
-        let fix = "name a torrent or an announce URL after `doctor`, or `torrent_creation.announce` in the configuration";
-        tell(match &subject.torrent {
-            Some(_) => Finding::warning(
-                Check::Tracker,
+        let (says, fix) = match &subject.torrent {
+            Some(_) => (
                 "the torrent names none",
                 "`hivebt-create edit -a URL` adds one; else peers come from --peer alone",
             ),
-            None => Finding::warning(Check::Tracker, "none is known, so none was asked", fix),
-        });
+            None => (
+                "none is known, so none was asked",
+                "name a torrent or an announce URL after `doctor`, or `torrent_creation.announce` in the configuration",
+            ),
+        };
+        tell(Finding::warning(Check::Tracker, says.into(), fix));
     }
     let mut heard = None;
     for url in subject.trackers.iter().take(MOST) {
@@ -62,37 +64,34 @@ pub(super) fn look(options: &Options, subject: &Subject, tell: &mut impl FnMut(F
             heard = heard.or(Some(told));
         }
     }
+    let ports = options.ports.clone().unwrap_or(PORTS);
+    let door = tcp::listen(&bind, ports.clone());
+    let told = match (&heard, &door) {
+        (Some(heard), Ok(listener)) => be_dialled(&onlooker, &heard.url, listener),
+        _ => None,
+    };
     if let Some(heard) = &heard {
         tell(clock(&onlooker, &heard.url));
-        tell(address(options, heard.address));
+        tell(address(options, told.or(heard.address)));
     }
-    let ports = options.ports.clone().unwrap_or(PORTS);
-    match tcp::listen(&bind, ports.clone()) {
-        Ok(listener) => tell(port(
-            &onlooker,
-            &listener,
-            heard.as_ref().map(|heard| &*heard.url),
-        )),
-        Err(error) => {
+    tell(match (door, told) {
+        (Ok(listener), Some(ip)) => port(&listener, ip),
+        (Ok(_), None) => untested(heard.is_some()),
+        (Err(error), _) => {
             let (first, last) = (ports.start(), ports.end());
             let says = format!("none of {first} to {last} can be listened on: {error}");
             let fix = "end what holds them, or name others with --port";
-            tell(Finding::problem(Check::Port, says, fix));
+            Finding::problem(Check::Port, says, fix)
         }
-    }
+    });
 }
 
-fn ask(
-    onlooker: &Onlooker,
-    url: &str,
-    subject: &Subject,
-    tell: &mut impl FnMut(Finding),
-) -> Option<Heard> {
+fn ask(onlooker: &Onlooker, url: &str, subject: &Subject, tell: Tell<'_>) -> Option<Heard> {
     let own = subject.torrent.as_ref().map(|torrent| torrent.info_hash);
     let hash = own.unwrap_or_else(made_up);
     let begun = Instant::now();
     let answer = onlooker.announce(url, hash);
-    let took = begun.elapsed().as_millis();
+    let took = millis(begun);
     let heard = |address| {
         let target = url::tracker(url).ok()?;
         let url = match target.scheme {
@@ -141,7 +140,7 @@ fn udp_beside(onlooker: &Onlooker, target: &Target) -> Finding {
     let begun = Instant::now();
     match onlooker.announce(&at, made_up()) {
         Ok(_) | Err(Trouble::Refused(..)) => {
-            let took = begun.elapsed().as_millis();
+            let took = millis(begun);
             Finding::ok(Check::Tracker, format!("`{at}` answers in {took} ms"))
         }
         Err(trouble) => {
@@ -149,6 +148,11 @@ fn udp_beside(onlooker: &Onlooker, target: &Target) -> Finding {
             Finding::warning(Check::Tracker, format!("`{at}`: {trouble}"), fix)
         }
     }
+}
+
+/// What is left of a millisecond does not matter to anybody.
+fn millis(begun: Instant) -> u64 {
+    u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 fn host_and_port(target: &Target) -> String {
@@ -173,7 +177,7 @@ fn clock(onlooker: &Onlooker, url: &str) -> Finding {
     let now = now.map_or(0, |now| now.as_secs()).cast_signed();
     match date.as_deref().and_then(http_date::parse) {
         Some(there) => compare(now, there),
-        None => Finding::ok(Check::Clock, "the tracker does not tell the time"),
+        None => Finding::ok(Check::Clock, "the tracker does not tell the time".into()),
     }
 }
 
@@ -199,7 +203,7 @@ fn address(options: &Options, seen: Option<IpAddr>) -> Finding {
                 "the tracker sees {seen}; --advertise says {ip}, which it believes only if it trusts {seen}"
             );
             let fix = format!("`hivebt-tracker --map {seen}={ip}` makes it tell {ip}");
-            Finding::warning(Check::Address, says, fix)
+            Finding::warning(Check::Address, says, &fix)
         }
         (_, Some(seen)) if seen.is_loopback() => {
             let says = format!("the tracker sees {seen}, which other hosts are not told");
@@ -209,46 +213,41 @@ fn address(options: &Options, seen: Option<IpAddr>) -> Finding {
         (Some((ip, _)), None) => Finding::ok(Check::Address, format!("--advertise says {ip}")),
         (None, None) => Finding::ok(
             Check::Address,
-            "the tracker does not say where it sees this host (BEP 24)",
+            "the tracker does not say where it sees this host (BEP 24)".into(),
         ),
     }
 }
 
-/// Has the tracker dial us.
-fn port(onlooker: &Onlooker, listener: &TcpListener, tracker: Option<&str>) -> Finding {
-    let Ok(port) = listener.local_addr().map(|addr| addr.port()) else {
-        return Finding::ok(Check::Port, "can be listened on");
+/// Asks the tracker to dial us, and tells at which address; `None` if it does not.
+fn be_dialled(onlooker: &Onlooker, url: &str, listener: &TcpListener) -> Option<IpAddr> {
+    let port = listener.local_addr().ok()?.port();
+    let answer = onlooker.json(url, &format!("/reach?port={port}"))?;
+    answer["address"].as_str()?.parse().ok()
+}
+
+fn untested(any_tracker: bool) -> Finding {
+    let why = if any_tracker {
+        "the tracker does not try it (hivebt-tracker does)"
+    } else {
+        "there is no tracker that could try"
     };
-    let says = format!("{port} can be listened on");
-    let untested = |why: &str| {
-        let fix = "`nc -z THIS-HOST PORT` on another host, while a peer runs here, tells";
-        Finding::warning(
-            Check::Port,
-            format!("{says}; whether others reach it is not known: {why}"),
-            fix,
-        )
-    };
-    let Some(url) = tracker else {
-        return untested("there is no tracker that could try");
-    };
-    let answer = onlooker.json(url, &format!("/reach?port={port}"));
-    let told = answer
-        .as_ref()
-        .and_then(|answer| answer["address"].as_str());
-    let Some(address) = told else {
-        return untested("the tracker does not try it (hivebt-tracker does)");
-    };
+    let says = format!("it is not known whether others reach it: {why}");
+    let fix = "`nc -z THIS-HOST PORT` on another host, while a peer runs here, tells";
+    Finding::warning(Check::Port, says, fix)
+}
+
+/// Whether the tracker's dial, or anybody's, comes through to us.
+fn port(listener: &TcpListener, ip: IpAddr) -> Finding {
+    let port = listener.local_addr().map_or(0, |addr| addr.port());
     if is_dialled(listener) {
-        return Finding::ok(
-            Check::Port,
-            format!("the tracker reaches {address} port {port}"),
-        );
+        let says = format!("the tracker reaches {ip} port {port}");
+        return Finding::ok(Check::Port, says);
     }
-    let says = format!("the tracker cannot reach {address} port {port}");
+    let says = format!("the tracker cannot reach {ip} port {port}");
     let fix = format!(
         "open TCP port {port} in the firewalls between the hosts (and forward it at a NAT), or name an open one with --port"
     );
-    Finding::problem(Check::Port, says, fix)
+    Finding::problem(Check::Port, says, &fix)
 }
 
 fn is_dialled(listener: &TcpListener) -> bool {
