@@ -278,6 +278,8 @@ impl World {
         match happening {
             Happening::Join(host) => self.join(host),
             Happening::Leave(host) => self.leave(host),
+            // Put off, or for an earlier one.
+            Happening::Tick(host) if self.nodes[host].tick_at != Some(self.now) => {}
             Happening::Tick(host) => {
                 self.nodes[host].tick_at = None;
                 self.tell(host, Event::Tick);

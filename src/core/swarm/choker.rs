@@ -9,8 +9,8 @@ use crate::base::time::Time;
 use super::event::PeerKey;
 use super::peer::Peer;
 
-/// Slots to begin with. From 6 to 14 a swarm fares alike.
-const FIRST: usize = 10;
+/// Slots to begin with. Few of those that are served send at a time (see `uplink`); with fewer to choose from, the uplink idles.
+const FIRST: usize = 20;
 /// Slots at most, when each peer served is limited by its own link.
 const MOST: usize = 24;
 /// A turn lasts at least so many blocks if they are asked for without a pause.

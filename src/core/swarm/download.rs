@@ -238,7 +238,9 @@ impl Swarm {
             if let Some(idle) = asked.recalled_for {
                 self.free(asked, key);
                 self.fill(now, idle, out);
-                self.fill_others(now, key, out);
+                if self.picker.is_missing(block.piece) {
+                    self.fill_others(now, key, out);
+                }
             } else {
                 self.give_up(now, key, [asked], out);
             }

@@ -116,6 +116,8 @@ pub struct Swarm {
     wasted: u64,
     uplink: Capacity,
     wake: Option<Time>,
+    /// When the uplink has to be looked at: far more often than everything else that comes with time.
+    uplink_due: Option<Time>,
     closed: bool,
 }
 
@@ -152,6 +154,7 @@ impl Swarm {
             wasted: 0,
             uplink: Capacity::new(Duration::from_millis(250)),
             wake: None,
+            uplink_due: None,
             closed: false,
             rng: fastrand::Rng::with_seed(seed),
             withheld: Withheld::none(have.len()),
@@ -195,6 +198,10 @@ impl Swarm {
                 }
             }
             Event::Tick => {
+                if self.uplink_due.is_some_and(|due| now >= due) {
+                    self.uplink_due = None;
+                    self.hand_out(now, None, out);
+                }
                 if self.wake.is_some_and(|wake| now >= wake) {
                     self.sweep(now, out);
                 }
@@ -205,8 +212,8 @@ impl Swarm {
 
     /// When [`Event::Tick`] is due; ask again after every call.
     #[must_use]
-    pub const fn deadline(&self) -> Option<Time> {
-        self.wake
+    pub fn deadline(&self) -> Option<Time> {
+        self.wake.into_iter().chain(self.uplink_due).min()
     }
 
     /// Pieces that are verified and that others may have from us.
@@ -320,7 +327,6 @@ impl Swarm {
         self.check_assigned(now, out);
         self.adapt_slots(now);
         self.review_slots(now, out);
-        self.hand_out(now, None, out);
     }
 
     fn check_pulse(&mut self, now: Time, key: PeerKey, out: &mut Vec<Action>) {

@@ -192,6 +192,11 @@ impl Picker {
         partial.is_some_and(|partial| partial.only().is_none())
     }
 
+    /// Whether there are blocks of `piece` that nobody has been asked for.
+    pub(super) fn is_missing(&self, piece: PieceIndex) -> bool {
+        self.unfinished.contains(&piece) || self.rarity.open().has(piece)
+    }
+
     /// Whether every missing block has been asked for, pieces that were bad apart.
     pub(super) fn in_end_game(&self) -> bool {
         let reserved = |piece| {

@@ -6,10 +6,9 @@ use crate::base::geometry::BLOCK;
 use crate::base::time::Time;
 use crate::core::rate::Meter;
 
-/// Requests that a connection starts with, before anything is known of it.
-const START: usize = 8;
-/// Fewer than this, and the link idles between a block and the next request.
-const LEAST: usize = 4;
+/// Requests that a connection starts with, and never less: whoever serves many peers needs a choice of what to send to whom. What it does
+/// not get round to is called back (see `recall`).
+const LEAST: usize = 16;
 /// More than this only piles up at the other end.
 const MOST: usize = 512;
 /// What a peer is assumed to queue until its extension handshake says otherwise (`reqq`, BEP 10).
@@ -67,7 +66,7 @@ impl Pipeline {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     pub(super) fn depth(&self, now: Time) -> usize {
         let Some(delay) = self.delay else {
-            return START.min(self.reqq);
+            return LEAST.min(self.reqq);
         };
         let ahead = (delay + delay / 2 + AHEAD).as_secs_f64();
         let blocks = (self.rate.rate(now) * ahead / f64::from(BLOCK)).ceil();

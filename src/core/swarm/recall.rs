@@ -19,38 +19,44 @@ const IDLE: usize = 3;
 /// What will come within this time may as well be waited for.
 const SOON: Duration = Duration::from_millis(20);
 /// Blocks called back at once for a peer…
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 8;
 /// …and how long until the next ones, since it takes a while until they are free.
 const PAUSE: Duration = Duration::from_millis(15);
 
 impl Swarm {
     /// `key` has nothing more to be asked for: calls back what the peer with the longest queue would send last.
     pub(super) fn recall(&mut self, now: Time, key: PeerKey, out: &mut Vec<Action>) {
+        let limited = self.is_limited();
+        let Some(peer) = self.peers.get_mut(&key) else {
+            return;
+        };
+        let download = &mut peer.download;
+        let paused = download.recalled.is_some_and(|at| now < at + PAUSE);
+        if download.snubbed || download.owed.len() > IDLE || paused || limited {
+            return;
+        }
+        download.recalled = Some(now);
         let Some(peer) = self.peers.get(&key) else {
             return;
         };
-        let download = &peer.download;
-        let paused = download.recalled.is_some_and(|at| now < at + PAUSE);
-        if download.snubbed || download.owed.len() > IDLE || paused || self.is_limited() {
-            return;
-        }
         let fits = |asked: &&Asked| {
             asked.recalled_for.is_none()
                 && peer.have.has(asked.piece)
                 && self.picker.is_shared(asked.piece)
         };
         let busy = self.peers.iter().filter(|(k, p)| **k != key && p.fast);
-        let waits = busy.map(|(&k, p)| (wait(p, now), k, p));
-        let Some((_, from, other)) = waits
-            .filter(|(wait, _, p)| *wait > SOON && tail(p).any(|asked| fits(&asked)))
+        let owing = busy.filter(|(_, p)| tail(p, now).any(|asked| fits(&asked)));
+        let Some((_, from, other)) = owing
+            .map(|(&k, p)| (wait(p, now), k, p))
             .max_by_key(|&(wait, k, _)| (wait, k))
         else {
             return;
         };
-        let chosen: Vec<_> = tail(other).filter(fits).take(AT_ONCE).copied().collect();
-        if let Some(peer) = self.peers.get_mut(&key) {
-            peer.download.recalled = Some(now);
-        }
+        let chosen: Vec<_> = tail(other, now)
+            .filter(fits)
+            .take(AT_ONCE)
+            .copied()
+            .collect();
         for asked in chosen {
             if let Some(other) = self.peers.get_mut(&from) {
                 let owed = &mut other.download.owed;
@@ -65,10 +71,16 @@ impl Swarm {
     }
 }
 
-/// What a peer will send last of what it owes.
-fn tail(peer: &Peer) -> impl Iterator<Item = &Asked> {
-    let owed = &peer.download.owed;
-    owed.iter().rev().take(owed.len() / 2)
+/// What a peer will not send soon of what it owes, the last first.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss
+)]
+fn tail(peer: &Peer, now: Time) -> impl Iterator<Item = &Asked> {
+    let rate = peer.download.pipeline.rate(now);
+    let soon = rate * SOON.as_secs_f64() / f64::from(BLOCK);
+    peer.download.owed.iter().skip(soon as usize).rev()
 }
 
 /// How long a peer needs for what it owes.

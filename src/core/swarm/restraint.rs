@@ -21,6 +21,8 @@ const SWARM: usize = 3;
 const MISSED: f64 = 0.5;
 /// But a swarm that by itself gets done this many times what the origin sent would gain little from it.
 const PLENTY: f64 = 2.0;
+/// A swarm in which nobody announces anything for this many times what it took from one announcement to the next has come to a stop.
+const STOPPED: f64 = 8.0;
 /// A peer that announces nothing for this many times what a piece takes on average gets nothing from the others.
 const STARVED: f64 = 4.0;
 /// And not before this many pauses have passed: a host that is busy with its disk announces nothing either.
@@ -36,6 +38,10 @@ pub(super) struct Restraint {
     progress: Meter,
     /// When the first was announced.
     started: Option<Time>,
+    /// When the last one was.
+    last: Time,
+    /// How long it was, in bytes.
+    piece: u32,
     pause: Option<Pause>,
 }
 
@@ -47,6 +53,8 @@ struct Pause {
     expected: f64,
     /// Since when they have been getting less done than they must.
     slow_since: Option<Time>,
+    /// Silence of all peers for so long means that the swarm has come to a stop.
+    silence: Duration,
 }
 
 impl Restraint {
@@ -54,6 +62,8 @@ impl Restraint {
         Self {
             progress: Meter::new(WINDOW),
             started: None,
+            last: Time::ZERO,
+            piece: 0,
             pause: None,
         }
     }
@@ -61,6 +71,8 @@ impl Restraint {
     /// A peer has announced a piece of `bytes`.
     pub(super) fn announced(&mut self, now: Time, bytes: u32) {
         self.started.get_or_insert(now);
+        self.last = now;
+        self.piece = bytes;
         self.progress.add(now, u64::from(bytes));
     }
 
@@ -73,12 +85,16 @@ impl Restraint {
             until: now + length,
             expected: (rate - sent * MISSED).min(sent * PLENTY),
             slow_since: None,
+            silence: span(f64::from(self.piece), rate, STOPPED).max(length),
         });
         if lacking < SWARM || missing < END {
             return true;
         }
         if now < pause.until {
             return false;
+        }
+        if now.since(self.last) >= pause.silence {
+            return true;
         }
         let slow = rate < pause.expected;
         // A moment's hesitation, such as a busy host's, is no need.
@@ -111,11 +127,13 @@ impl Restraint {
     pub(super) fn patience(&self, now: Time, piece: u32, peers: usize) -> Duration {
         let each =
             self.progress.rate(now) / f64::from(u32::try_from(peers.max(1)).unwrap_or(u32::MAX));
-        let gap = f64::from(piece) / each.max(1.0);
-        Duration::try_from_secs_f64(gap * STARVED)
-            .unwrap_or(Duration::MAX)
-            .max(self.length(now) * STARVED_PAUSES)
+        span(f64::from(piece), each, STARVED).max(self.length(now) * STARVED_PAUSES)
     }
+}
+
+/// So many times what `bytes` take at `rate` bytes a second.
+fn span(bytes: f64, rate: f64, times: f64) -> Duration {
+    Duration::try_from_secs_f64(bytes / rate.max(1.0) * times).unwrap_or(Duration::MAX)
 }
 
 #[cfg(test)]
@@ -178,10 +196,10 @@ mod tests {
         announce(&mut restraint, 0, 5, 80);
         assert!(!restraint.is_over(Time::from_secs(5), 8, 0.5, pieces_a_second(10)));
         assert!(
-            !restraint.is_over(Time::from_secs(10), 8, 0.5, 0.0),
-            "once is a moment"
+            !restraint.is_over(Time::from_micros(5_500_000), 8, 0.5, 0.0),
+            "a moment is no stop"
         );
-        assert!(restraint.is_over(Time::from_secs(14), 8, 0.5, 0.0));
+        assert!(restraint.is_over(Time::from_micros(5_700_000), 8, 0.5, 0.0));
     }
 
     #[test]

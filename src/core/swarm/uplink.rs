@@ -8,14 +8,19 @@ use std::time::Duration;
 
 use crate::base::time::Time;
 
-use super::Swarm;
 use super::event::{Action, PeerKey};
 use super::peer::Peer;
+use super::{LEAST_TICK, Swarm};
 
 /// Writers that hold the uplink at a time: with fewer, it idles while one wakes up; with many, pieces arrive late.
 const HOLDERS: usize = 3;
-/// A writer that has not come back after twice the time that its batch should take is held up by its receiver, and does not count.
-const LATE: f64 = 2.0;
+/// The same while some peer has nothing at all: the sooner the first pieces are whole, the sooner others can pass them on.
+const HOLDERS_AT_FIRST: usize = 2;
+/// A writer that has not come back after so many times the time that its batch should take, among the others', is held up by its receiver,
+/// and does not count.
+const LATE: f64 = 4.0;
+/// The time that a batch should take as long as nobody knows what the uplink carries.
+const UNKNOWN: Duration = Duration::from_millis(25);
 /// But it has at least this long.
 const LEAST_LATE: Duration = Duration::from_millis(2);
 /// And no longer than this, whatever the uplink has carried.
@@ -26,8 +31,8 @@ const MOST_LATE: Duration = Duration::from_secs(1);
 pub(super) enum Writer {
     /// The peer has asked for nothing.
     Idle,
-    /// It has, and waits for the uplink since then.
-    Waiting(Time),
+    /// It has, and waits for the uplink.
+    Waiting,
     /// It may take a batch. After that moment nobody waits for it any more.
     Called(Time),
     /// It has taken one. After that moment nobody waits for it any more.
@@ -39,7 +44,7 @@ impl Writer {
     fn holds(self, now: Time) -> Option<Time> {
         match self {
             Self::Called(until) | Self::Sending(until) => (until > now).then_some(until),
-            Self::Idle | Self::Waiting(_) => None,
+            Self::Idle | Self::Waiting => None,
         }
     }
 }
@@ -50,7 +55,7 @@ impl Swarm {
         if let Some(peer) = self.peers.get_mut(&key)
             && peer.upload.writer == Writer::Idle
         {
-            peer.upload.writer = Writer::Waiting(now);
+            peer.upload.writer = Writer::Waiting;
         }
         self.hand_out(now, None, out);
     }
@@ -64,8 +69,7 @@ impl Swarm {
         peer.upload.writer = match peer.upload.writer {
             Writer::Called(_) if !empty => return true,
             _ if empty => Writer::Idle,
-            Writer::Waiting(since) => Writer::Waiting(since),
-            _ => Writer::Waiting(now),
+            _ => Writer::Waiting,
         };
         self.hand_out(now, Some(key), out)
     }
@@ -74,12 +78,12 @@ impl Swarm {
     pub(super) fn took_batch(&mut self, now: Time, key: PeerKey, bytes: u64) {
         let rate = self.uplink.most(now);
         #[allow(clippy::cast_precision_loss)]
-        let seconds = if rate > 0.0 {
-            bytes as f64 / rate * LATE
+        let expected = if rate > 0.0 {
+            bytes as f64 / rate * HOLDERS as f64
         } else {
-            0.0
+            UNKNOWN.as_secs_f64()
         };
-        let time = Duration::try_from_secs_f64(seconds).unwrap_or(MOST_LATE);
+        let time = Duration::try_from_secs_f64(expected * LATE).unwrap_or(MOST_LATE);
         if let Some(peer) = self.peers.get_mut(&key) {
             peer.upload.writer = Writer::Sending(now + time.clamp(LEAST_LATE, MOST_LATE));
         }
@@ -97,7 +101,13 @@ impl Swarm {
                 .values()
                 .filter_map(|p| p.upload.writer.holds(now))
         };
-        let (mut free, next) = (HOLDERS.saturating_sub(holders().count()), holders().min());
+        let empty = |p: &Peer| p.peer_interested && p.have.ones() == 0;
+        let most = if self.peers.values().any(empty) {
+            HOLDERS_AT_FIRST
+        } else {
+            HOLDERS
+        };
+        let (mut free, next) = (most.saturating_sub(holders().count()), holders().min());
         while free > 0 {
             let Some(key) = self.most_urgent(here) else {
                 return false;
@@ -111,22 +121,25 @@ impl Swarm {
             out.push(Action::Serve { peer: key });
             free -= 1;
         }
-        let waits = |p: &Peer| matches!(p.upload.writer, Writer::Waiting(_));
+        let waits = |p: &Peer| p.upload.writer == Writer::Waiting;
         if self.peers.values().any(waits) {
-            self.wake_by(now, next.unwrap_or(now + LEAST_LATE));
+            let at = next.unwrap_or(now + LEAST_LATE).max(now + LEAST_TICK);
+            self.uplink_due = Some(self.uplink_due.map_or(at, |due| due.min(at)));
         }
         false
     }
 
     /// Of the writers that wait, the one whose peer has asked for the rarest piece, or while we are the only seed for the piece that was
-    /// shown first; of equals the one that is here, because the sooner its piece is whole the better.
-    fn most_urgent(&self, here: Option<PeerKey>) -> Option<PeerKey> {
+    /// shown first; of equals the one that is here, because the sooner its piece is whole the better; then one whose peer has nothing at
+    /// all. The rest is left to the dice: many hosts learn of the same pieces at the same moment, and would all serve the same peers.
+    fn most_urgent(&mut self, here: Option<PeerKey>) -> Option<PeerKey> {
         let rarity = self.picker.rarity();
         let only_seed = self.assigner.is_active();
+        let rng = &mut self.rng;
         let waiting = self.peers.iter().filter_map(|(&key, peer)| {
-            let Writer::Waiting(since) = peer.upload.writer else {
+            if !matches!(peer.upload.writer, Writer::Waiting) {
                 return None;
-            };
+            }
             let queue = &peer.upload.queue;
             let urgency = if only_seed {
                 let piece = queue.front()?.piece;
@@ -141,7 +154,8 @@ impl Swarm {
                     .map(|b| u64::from(rarity.copies(b.piece)))
                     .min()?
             };
-            Some((urgency, here != Some(key), since, key))
+            let empty = peer.have.ones() == 0;
+            Some((urgency, here != Some(key), !empty, rng.u32(..), key))
         });
         waiting.min().map(|(.., key)| key)
     }

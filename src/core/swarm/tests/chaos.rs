@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::super::uplink::Writer;
 use super::*;
 use crate::proto::peer::extended::ExtendedHandshake;
 
@@ -203,8 +204,9 @@ impl Chaos {
                 "{key:?}"
             );
             assert!(!peer.am_choking || peer.upload.queue.is_empty());
+            let waits = peer.upload.writer == Writer::Waiting && swarm.uplink_due.is_some();
             assert!(
-                peer.upload.queue.is_empty() || self.serving.contains(&key.0),
+                peer.upload.queue.is_empty() || waits || self.serving.contains(&key.0),
                 "nobody told the writer"
             );
         }
