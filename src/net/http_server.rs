@@ -27,9 +27,50 @@ pub(super) const CLIENT: &str = "X-Hivebt-Client";
 /// What a browser may load for a page, and from where: what belongs to it, from here. Nothing in it can be a script, a frame or a form.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// What somebody wants to see.
+/// What is to be done with what is at a path (RFC 9110).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// `GET`: to be shown.
+    Get,
+    /// `HEAD`: only the head of what `GET` would bring.
+    Head,
+    /// `POST`: to take what the body holds.
+    Post,
+    /// `DELETE`: to go.
+    Delete,
+}
+
+impl Method {
+    /// As it stands in a request.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Post => "POST",
+            Self::Delete => "DELETE",
+        }
+    }
+
+    /// Whether it only looks.
+    #[must_use]
+    pub const fn is_safe(self) -> bool {
+        matches!(self, Self::Get | Self::Head)
+    }
+
+    /// The method of that name, if it is one of these.
+    pub(super) fn from_name(name: &[u8]) -> Option<Self> {
+        let all = [Self::Get, Self::Head, Self::Post, Self::Delete];
+        all.into_iter()
+            .find(|method| method.name().as_bytes() == name)
+    }
+}
+
+/// What somebody wants to see, or to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageRequest {
+    /// What is to be done.
+    pub method: Method,
     /// The path, as it stood in the request.
     pub path: String,
     /// What followed the `?`.
@@ -38,6 +79,8 @@ pub struct PageRequest {
     pub accept: String,
     /// Who asks.
     pub from: Option<IpAddr>,
+    /// The whole body; empty without one.
+    pub body: Vec<u8>,
 }
 
 /// What he gets.
@@ -185,15 +228,9 @@ fn token() -> String {
     format!("{:016x}{:016x}", half(), half())
 }
 
-fn answer(request: Request, token: &str, pages: &Pages) {
+fn answer(mut request: Request, token: &str, pages: &Pages) {
     let page = if header(&request, TOKEN) == Some(token) {
-        let (path, query) = request.url().split_once('?').unwrap_or((request.url(), ""));
-        let wanted = PageRequest {
-            path: path.to_owned(),
-            query: query.to_owned(),
-            accept: header(&request, "Accept").unwrap_or_default().to_owned(),
-            from: header(&request, CLIENT).and_then(|ip| ip.parse().ok()),
-        };
+        let wanted = wanted(&mut request);
         // A fault in one page must not end the thread that makes the others.
         panic::catch_unwind(AssertUnwindSafe(|| pages(&wanted))).unwrap_or_else(|_| Page {
             status: 500,
@@ -221,6 +258,21 @@ fn answer(request: Request, token: &str, pages: &Pages) {
     }
     // Whoever asked may have gone.
     let _ = request.respond(response);
+}
+
+/// The gate has bounded all of it, and sends whole bodies only.
+fn wanted(request: &mut Request) -> PageRequest {
+    let mut body = Vec::with_capacity(request.body_length().unwrap_or(0));
+    let whole = request.as_reader().read_to_end(&mut body);
+    let (path, query) = request.url().split_once('?').unwrap_or((request.url(), ""));
+    PageRequest {
+        method: Method::from_name(request.method().as_str().as_bytes()).unwrap_or(Method::Get),
+        path: path.to_owned(),
+        query: query.to_owned(),
+        accept: header(request, "Accept").unwrap_or_default().to_owned(),
+        from: header(request, CLIENT).and_then(|ip| ip.parse().ok()),
+        body: whole.map(|_| body).unwrap_or_default(),
+    }
 }
 
 fn header<'a>(request: &'a Request, name: &'static str) -> Option<&'a str> {

@@ -7,6 +7,7 @@ use super::private::key_in;
 use super::service::Service;
 use super::source;
 use crate::net::gate::{Answer, Handler, Head};
+use crate::net::http_server::Method;
 use crate::proto::tracker::http::{
     read_announce, read_scrape, write_announce, write_refusal, write_scrape,
 };
@@ -105,7 +106,7 @@ impl Handler for Carrier {
     fn answer(&mut self, head: &Head<'_>, from: SocketAddr, body: &mut Vec<u8>) -> Answer {
         let outcome = match Target::of(head.path, self.service.is_private()) {
             // Asking for the head only must change nothing.
-            Target::Announce | Target::Scrape if head.head_only => {
+            Target::Announce | Target::Scrape if head.method == Method::Head => {
                 return Answer::Reply {
                     status: 405,
                     content_type: TEXT,

@@ -90,14 +90,17 @@ mod tests {
     use super::*;
     use crate::app::tracker::{Config, Mapping};
     use crate::core::tracker::Access;
+    use crate::net::http_server::Method;
     use std::net::TcpListener;
 
     fn ask(reach: &Reach, service: &Service, from: Option<IpAddr>, query: &str) -> Page {
         let wanted = PageRequest {
+            method: Method::Get,
             path: "/reach".into(),
             query: query.into(),
             accept: String::new(),
             from,
+            body: Vec::new(),
         };
         reach.page(service, &wanted)
     }

@@ -2,6 +2,8 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::head::MAX_HEAD;
@@ -33,6 +35,43 @@ pub(super) struct Conn {
     pub(super) phase: Phase,
     /// A part of a head has come, which has its deadline already.
     pub(super) head_begun: bool,
+    /// A request whose body is on its way, or goes to the pages.
+    pub(super) body: Option<Box<Body>>,
+}
+
+/// A body on its way.
+#[derive(Debug)]
+pub(super) struct Body {
+    /// The request as it goes to the pages, with as much of the body as has come.
+    pub(super) request: Vec<u8>,
+    /// Bytes that have not come yet.
+    pub(super) missing: usize,
+    pub(super) _room: Room,
+}
+
+/// Memory that a body takes up, of what there is for all of them; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Room {
+    taken: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Room {
+    /// So many bytes of `most`, if they are free.
+    pub(super) fn take(taken: &Arc<AtomicUsize>, bytes: usize, most: usize) -> Option<Self> {
+        let room = Self {
+            taken: Arc::clone(taken),
+            bytes,
+        };
+        let before = taken.fetch_add(bytes, Ordering::Relaxed);
+        (before.saturating_add(bytes) <= most).then_some(room)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.taken.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 /// What a connection waits for.
@@ -40,6 +79,8 @@ pub(super) struct Conn {
 pub(super) enum Phase {
     /// A request.
     Reading,
+    /// The rest of a request's body.
+    Receiving,
     /// Room to send the answers; then requests again.
     Writing,
     /// Room to send the answers; then the end.

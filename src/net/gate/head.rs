@@ -1,13 +1,15 @@
 //! The head of an HTTP request, as far as the gate needs it.
 
+use crate::net::http_server::Method;
+
 /// Bytes that a head may have.
 pub(super) const MAX_HEAD: usize = 8 << 10;
 
 /// What a request begins with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head<'a> {
-    /// `HEAD`, which asks for the head of the answer only; else the method is `GET`.
-    pub head_only: bool,
+    /// What is to be done; nothing but looking where no bodies are taken.
+    pub method: Method,
     /// The path as it stands: escaped, beginning with `/`.
     pub path: &'a [u8],
     /// What follows the `?`, as it stands.
@@ -16,6 +18,16 @@ pub struct Head<'a> {
     pub forwarded: Vec<&'a [u8]>,
     /// The value of the first `Accept`; empty without one.
     pub accept: &'a [u8],
+    /// The value of the first `Host`.
+    pub host: Option<&'a [u8]>,
+    /// The value of the first `Origin`, with which browsers say whose page asks.
+    pub origin: Option<&'a [u8]>,
+    /// The value of the first `Authorization`.
+    pub authorization: Option<&'a [u8]>,
+    /// Bytes of body that follow.
+    pub(super) body: usize,
+    /// The client sends the body only when it is told to.
+    pub(super) expects: bool,
     /// Whether the client wants to ask again over the same connection.
     pub(super) keep_alive: bool,
     /// Whether the client speaks HTTP/1.0.
@@ -33,8 +45,9 @@ pub(super) enum Parsed<'a> {
     Whole(Head<'a>, usize),
 }
 
-/// Reads a head from the beginning of `bytes`. Empty lines before it are passed over, as RFC 9112 wants, and lines may end without CR.
-pub(super) fn parse(bytes: &[u8]) -> Parsed<'_> {
+/// Reads a head from the beginning of `bytes`. Empty lines before it are passed over, as RFC 9112 wants, and lines may end without CR. With a `max_body` of
+/// 0 nothing is taken but `GET` and `HEAD` without a body.
+pub(super) fn parse(bytes: &[u8], max_body: usize) -> Parsed<'_> {
     let blank = bytes
         .iter()
         .take_while(|b| matches!(b, b'\r' | b'\n'))
@@ -52,8 +65,8 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed<'_> {
     }
     let mut lines = lines(rest.get(..end).unwrap_or_default());
     let parsed = lines.next().ok_or(400).and_then(|line| {
-        let mut head = request_line(line)?;
-        lines.try_for_each(|line| field(line, &mut head))?;
+        let mut head = request_line(line, max_body > 0)?;
+        lines.try_for_each(|line| field(line, max_body, &mut head))?;
         Ok(head)
     });
     match parsed {
@@ -84,7 +97,7 @@ fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|line| !line.is_empty())
 }
 
-fn request_line(line: &[u8]) -> Result<Head<'_>, u16> {
+fn request_line(line: &[u8], acts: bool) -> Result<Head<'_>, u16> {
     let mut words = line.split(|&b| b == b' ');
     let (Some(method), Some(target), Some(version), None) =
         (words.next(), words.next(), words.next(), words.next())
@@ -100,11 +113,11 @@ fn request_line(line: &[u8]) -> Result<Head<'_>, u16> {
     if !target.iter().all(u8::is_ascii_graphic) {
         return Err(400);
     }
-    let head_only = match method {
-        b"GET" => false,
-        b"HEAD" => true,
-        other if !other.is_empty() && other.iter().all(u8::is_ascii_uppercase) => return Err(405),
-        _ => return Err(400),
+    let method = match Method::from_name(method) {
+        Some(method) if acts || method.is_safe() => method,
+        Some(_) => return Err(405),
+        None if !method.is_empty() && method.iter().all(u8::is_ascii_uppercase) => return Err(405),
+        None => return Err(400),
     };
     let target = origin_form(target).ok_or(400_u16)?;
     let target = target.split(|&b| b == b'#').next().unwrap_or(target);
@@ -113,11 +126,16 @@ fn request_line(line: &[u8]) -> Result<Head<'_>, u16> {
         None => (target, &b""[..]),
     };
     Ok(Head {
-        head_only,
+        method,
         path,
         query: query.get(1..).unwrap_or_default(),
         forwarded: Vec::new(),
         accept: b"",
+        host: None,
+        origin: None,
+        authorization: None,
+        body: 0,
+        expects: false,
         keep_alive: !old,
         old,
     })
@@ -133,7 +151,7 @@ fn origin_form(target: &[u8]) -> Option<&[u8]> {
     rest.get(at..)
 }
 
-fn field<'a>(line: &'a [u8], head: &mut Head<'a>) -> Result<(), u16> {
+fn field<'a>(line: &'a [u8], max_body: usize, head: &mut Head<'a>) -> Result<(), u16> {
     let colon = line.iter().position(|&b| b == b':').ok_or(400_u16)?;
     let (name, value) = line.split_at(colon);
     let value = value.get(1..).unwrap_or_default().trim_ascii();
@@ -153,18 +171,46 @@ fn field<'a>(line: &'a [u8], head: &mut Head<'a>) -> Result<(), u16> {
         head.forwarded.push(value);
     } else if name.eq_ignore_ascii_case(b"accept") && head.accept.is_empty() {
         head.accept = value;
-    } else if name.eq_ignore_ascii_case(b"transfer-encoding")
-        || (name.eq_ignore_ascii_case(b"content-length") && value != b"0")
-    {
-        // Nothing here takes a body.
-        return Err(400);
+    } else if name.eq_ignore_ascii_case(b"host") {
+        head.host.get_or_insert(value);
+    } else if name.eq_ignore_ascii_case(b"origin") {
+        head.origin.get_or_insert(value);
+    } else if name.eq_ignore_ascii_case(b"authorization") {
+        head.authorization.get_or_insert(value);
+    } else if name.eq_ignore_ascii_case(b"expect") {
+        head.expects = value.eq_ignore_ascii_case(b"100-continue");
+    } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+        return Err(if max_body == 0 { 400 } else { 411 });
+    } else if name.eq_ignore_ascii_case(b"content-length") {
+        let length = length(value).ok_or(400_u16)?;
+        match max_body {
+            // Two lengths, of which a proxy before us may have believed the other.
+            _ if head.body != 0 && head.body != length => return Err(400),
+            0 if length > 0 => return Err(400),
+            _ if length > max_body => return Err(413),
+            _ => head.body = length,
+        }
     }
     Ok(())
+}
+
+/// Digits alone: no sign, as the standard library would take.
+fn length(value: &[u8]) -> Option<usize> {
+    let digits = value.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(value)
+        .ok()
+        .filter(|_| digits)?
+        .parse()
+        .ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(bytes: &[u8]) -> Parsed<'_> {
+        super::parse(bytes, 0)
+    }
 
     fn whole(bytes: &[u8]) -> Head<'_> {
         match parse(bytes) {
@@ -180,7 +226,7 @@ mod tests {
             (head.path, head.query),
             (&b"/announce"[..], &b"info_hash=%00%ff&x=a?b"[..])
         );
-        assert!(head.keep_alive && !head.head_only);
+        assert!(head.keep_alive && head.method == Method::Get);
         assert_eq!(whole(b"GET / HTTP/1.1\r\n\r\n").query, b"");
         assert_eq!(
             whole(b"HEAD http://t:8080/a#b HTTP/1.1\r\n\r\n").path,
@@ -245,6 +291,48 @@ mod tests {
         ] {
             assert_eq!(parse(text.as_bytes()), Parsed::Bad(status), "{text:?}");
         }
+    }
+
+    #[test]
+    fn where_bodies_are_taken_their_length_is_known_and_bounded() {
+        let head = |text: &'static str| match super::parse(text.as_bytes(), 100) {
+            Parsed::Whole(head, _) => Ok((head.method, head.body, head.expects)),
+            Parsed::Bad(status) => Err(status),
+            Parsed::Incomplete => panic!("not whole"),
+        };
+        assert_eq!(
+            head("DELETE /a HTTP/1.1\r\n\r\n"),
+            Ok((Method::Delete, 0, false))
+        );
+        assert_eq!(
+            head("POST /a HTTP/1.1\r\nContent-Length: 100\r\nExpect: 100-Continue\r\n\r\n"),
+            Ok((Method::Post, 100, true))
+        );
+        for (status, fields) in [
+            (413, "Content-Length: 101"),
+            (400, "Content-Length: 99999999999999999999"),
+            (400, "Content-Length: -1"),
+            (400, "Content-Length: +1"),
+            (400, "Content-Length: "),
+            (400, "Content-Length: 5\r\nContent-Length: 6"),
+            (411, "Transfer-Encoding: chunked"),
+        ] {
+            let text = format!("POST /a HTTP/1.1\r\n{fields}\r\n\r\n");
+            let parsed = super::parse(text.as_bytes(), 100);
+            assert_eq!(parsed, Parsed::Bad(status), "{fields}");
+        }
+    }
+
+    #[test]
+    fn who_asks_for_whom_is_told_as_it_is_said_first() {
+        let head = whole(
+            b"GET / HTTP/1.1\r\nHOST: a\r\nHost: b\r\norigin:null\r\nAuthorization: Bearer x\r\n\r\n",
+        );
+        assert_eq!(
+            (head.host, head.origin, head.authorization),
+            (Some(&b"a"[..]), Some(&b"null"[..]), Some(&b"Bearer x"[..]))
+        );
+        assert_eq!(whole(b"GET / HTTP/1.1\r\n\r\n").host, None);
     }
 
     #[test]

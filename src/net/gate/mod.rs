@@ -8,6 +8,8 @@
 //! * there are at most [`Config::connections`]; where one more comes, those go that have waited longest;
 //! * there are at most [`Config::per_address`] from one address, but for those that the handler exempts;
 //! * an answer that is not taken within [`Config::head_time`] is given up (a page: within [`Config::page_time`]), and until it is taken no more is read;
+//! * a body is taken only where [`Config::max_body`] says so and the handler has let the request pass; it has [`Config::page_time`], and all bodies together
+//!   take up at most twice [`Config::max_body`];
 //! * one address has at most a few pages at a time, and all pages that are on their way take at most 64 MiB;
 //! * without a free file descriptor those go that have waited longest, and the service goes on.
 
@@ -47,10 +49,12 @@ pub struct Config {
     pub per_address: u32,
     /// How long a request head may take from its first byte, or from the beginning of the connection.
     pub head_time: Duration,
-    /// How long a client may take to receive a page.
+    /// How long a client may take to receive a page, or to send a body.
     pub page_time: Duration,
     /// How long a connection may lie idle between two requests.
     pub idle_time: Duration,
+    /// Bytes of the body of a request; 0 takes none, and no methods but `GET` and `HEAD`.
+    pub max_body: usize,
 }
 
 impl Default for Config {
@@ -62,6 +66,7 @@ impl Default for Config {
             head_time: Duration::from_secs(10),
             page_time: Duration::from_secs(20),
             idle_time: Duration::from_secs(60),
+            max_body: 0,
         }
     }
 }
@@ -76,7 +81,7 @@ pub enum Answer {
         /// The value of `Content-Type`.
         content_type: &'static str,
     },
-    /// It is none of the hot path: the pages answer it.
+    /// It is none of the hot path: the pages answer it, once its body is here.
     Page {
         /// Who asks, as the pages are to be told.
         asker: Option<IpAddr>,
@@ -116,6 +121,7 @@ impl Gate {
             listeners,
             limits: Limits::new(config.per_address),
             stop: Arc::clone(&stop),
+            bodies: Arc::default(),
         });
         let relays = Relays::start(pages)?;
         let mut gate = Self {

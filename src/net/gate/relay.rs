@@ -43,7 +43,7 @@ const PER_ADDRESS: u32 = 8;
 /// A request with the connection to answer it on, which is closed afterwards.
 pub(super) struct Job {
     pub(super) conn: Conn,
-    /// The request as it goes to the server.
+    /// The request as it goes to the server, with its body.
     pub(super) request: Vec<u8>,
     /// Where the answer goes.
     pub(super) back: Arc<Back>,
@@ -142,7 +142,8 @@ impl Relays {
     /// What the server is asked in place of `head`: only what was understood, so nothing can hide in it. HTTP/1.0, since then the answer ends with the connection.
     pub(super) fn request(&self, head: &Head<'_>, asker: Option<IpAddr>) -> Vec<u8> {
         let mut request = Vec::with_capacity(256);
-        request.extend_from_slice(if head.head_only { b"HEAD " } else { b"GET " });
+        request.extend_from_slice(head.method.name().as_bytes());
+        request.push(b' ');
         request.extend_from_slice(head.path);
         if !head.query.is_empty() {
             request.push(b'?');
@@ -162,6 +163,9 @@ impl Relays {
         );
         if let Some(asker) = asker {
             let _ = write!(request, "{CLIENT}: {asker}\r\n");
+        }
+        if head.body > 0 {
+            let _ = write!(request, "Content-Length: {}\r\n", head.body);
         }
         request.extend_from_slice(b"\r\n");
         request

@@ -3,6 +3,10 @@
 use std::io::Write;
 
 use super::head::Head;
+use crate::net::http_server::Method;
+
+/// Tells a client that waits with its body to send it.
+pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// Appends an answer to `head`.
 pub(super) fn write(
@@ -17,16 +21,20 @@ pub(super) fn write(
         (true, true) => "Connection: keep-alive\r\n",
         (false, _) => "Connection: close\r\n",
     };
-    // Other methods do not get as far as to a handler.
-    let allow = if status == 405 { "Allow: GET\r\n" } else { "" };
+    let more = match status {
+        // Where other methods are taken, it is not the handler that refuses them.
+        405 => "Allow: GET\r\n",
+        401 => "WWW-Authenticate: Bearer\r\n",
+        _ => "",
+    };
     // Writing to a vector cannot fail.
     let _ = write!(
         out,
-        "HTTP/1.1 {status} {}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n{allow}{connection}\r\n",
+        "HTTP/1.1 {status} {}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n{more}{connection}\r\n",
         reason(status),
         body.len()
     );
-    if !head.head_only {
+    if head.method != Method::Head {
         out.extend_from_slice(body);
     }
 }
@@ -50,9 +58,12 @@ const fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
         400 => "Bad Request",
+        401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        411 => "Length Required",
+        413 => "Content Too Large",
         431 => "Request Header Fields Too Large",
         500 => "Internal Server Error",
         503 => "Service Unavailable",

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
-use crate::net::http_server::{Page, PageRequest};
+use crate::net::http_server::{Method, Page, PageRequest};
 use crate::net::tcp;
 
 /// Answers `/hot` with a number that grows, `/big` with 100,000 bytes, and panics at `/fault`; the rest is for the pages.
@@ -20,6 +20,12 @@ impl Handler for Counter {
             }
             b"/big" => body.resize(100_000, b'b'),
             b"/fault" => panic!("a fault, on purpose"),
+            b"/refused" => {
+                return Answer::Reply {
+                    status: 401,
+                    content_type: "text/plain",
+                };
+            }
             _ => {
                 return Answer::Page {
                     asker: Some(from.ip()),
@@ -42,7 +48,13 @@ fn page(wanted: &PageRequest) -> Page {
     Page {
         status: if wanted.path == "/none" { 404 } else { 200 },
         content_type: "text/plain",
-        body: format!("{}?{} for {:?}", wanted.path, wanted.query, wanted.from).into_bytes(),
+        body: if wanted.method.is_safe() {
+            format!("{}?{} for {:?}", wanted.path, wanted.query, wanted.from).into_bytes()
+        } else {
+            let sum: u64 = wanted.body.iter().map(|&b| u64::from(b)).sum();
+            let method: Method = wanted.method;
+            format!("{} {} bytes, {sum}", method.name(), wanted.body.len()).into_bytes()
+        },
     }
 }
 
@@ -317,4 +329,103 @@ fn one_address_has_its_share_unless_it_is_exempt() {
     talk(&mut from([127, 0, 0, 2]));
     let mut exempt: Vec<_> = (0..9).map(|_| from([127, 0, 0, 99])).collect();
     exempt.iter_mut().for_each(talk);
+}
+
+/// A server that takes bodies of up to a mebibyte.
+fn taking(page_time: Duration) -> Server {
+    server(Config {
+        workers: 1,
+        page_time,
+        max_body: 1 << 20,
+        ..Config::default()
+    })
+}
+
+fn post(length: usize) -> String {
+    format!("POST /torrents HTTP/1.1\r\nHost: t\r\nContent-Length: {length}\r\n\r\n")
+}
+
+const LONG: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_body_reaches_the_pages_whole_however_it_comes() {
+    let server = taking(LONG);
+    let body = vec![3; 1 << 20];
+    let all = [post(body.len()).as_bytes(), &body].concat();
+    let told = "POST 1048576 bytes, 3145728";
+    assert!(server.exchange(&all).ends_with(told));
+    let mut stream = server.connect();
+    for part in all.chunks(100_000) {
+        stream.write_all(part).unwrap();
+    }
+    assert!(text_to_end(stream).ends_with(told));
+    let short = server.exchange(b"POST /x HTTP/1.0\r\nContent-Length: 2\r\n\r\nab and more");
+    assert!(short.ends_with("POST 2 bytes, 195"), "{short}");
+    let none = server.exchange(b"DELETE /x HTTP/1.1\r\n\r\n");
+    assert!(none.ends_with("DELETE 0 bytes, 0"), "{none}");
+}
+
+#[test]
+fn a_client_that_waits_with_its_body_is_told_to_go_on() {
+    let server = taking(LONG);
+    let mut stream = server.connect();
+    let head = post(3).replace("Host: t", "Expect: 100-continue");
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut word = [0; 25];
+    stream.read_exact(&mut word).unwrap();
+    assert_eq!(&word, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(b"abc").unwrap();
+    assert!(text_to_end(stream).ends_with("POST 3 bytes, 294"));
+}
+
+#[test]
+fn a_body_that_is_not_wanted_is_never_taken_for_a_request() {
+    let server = taking(LONG);
+    let inside = "GET /hot HTTP/1.1\r\n\r\n";
+    let refused = post(inside.len()).replace("/torrents", "/refused") + inside;
+    let told = server.exchange(refused.as_bytes());
+    assert!(
+        told.starts_with("HTTP/1.1 401 ") && !told.contains("hot"),
+        "{told}"
+    );
+    assert!(
+        told.contains("WWW-Authenticate: Bearer\r\nConnection: close"),
+        "{told}"
+    );
+    let large = server.exchange(post((1 << 20) + 1).as_bytes());
+    assert!(large.starts_with("HTTP/1.1 413 "), "{large}");
+    let none = usual().exchange(post(3).as_bytes());
+    assert!(none.starts_with("HTTP/1.1 405 "), "{none}");
+}
+
+#[test]
+fn a_body_that_does_not_come_is_given_up_and_others_are_answered_meanwhile() {
+    let server = taking(Duration::from_secs(1));
+    let mut slow = server.connect();
+    slow.write_all(post(1000).as_bytes()).unwrap();
+    slow.write_all(b"a").unwrap();
+    let other = server.exchange(b"GET /page HTTP/1.0\r\n\r\n");
+    assert!(other.contains(" 200 "), "{other}");
+    assert_eq!(text_to_end(slow), "");
+}
+
+#[test]
+fn bodies_take_up_bounded_memory_together() {
+    let server = taking(LONG);
+    let waiting = || {
+        let mut stream = server.connect();
+        let head = post(1 << 20).replace("Host: t", "Expect: 100-continue");
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut first = [0; 12];
+        stream.read_exact(&mut first).unwrap();
+        (stream, String::from_utf8(first.to_vec()).unwrap())
+    };
+    let (one, said) = waiting();
+    assert_eq!(said, "HTTP/1.1 100");
+    let (_two, said) = waiting();
+    assert_eq!(said, "HTTP/1.1 100");
+    assert_eq!(waiting().1, "HTTP/1.1 503");
+    drop(one);
+    // What the one had is free as soon as the worker has noticed.
+    while waiting().1 != "HTTP/1.1 100" {}
 }

@@ -5,6 +5,7 @@ use std::mem;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
 
-use super::conn::{Conn, Phase, Progress, READ};
+use super::conn::{Body, Conn, Phase, Progress, READ, Room};
 use super::head::{Head, Parsed, parse};
 use super::limits::{Limits, Permit};
 use super::relay::{Back, Job, Relays};
@@ -52,6 +53,8 @@ pub(super) struct Shared {
     pub(super) listeners: Vec<TcpListener>,
     pub(super) limits: Arc<Limits>,
     pub(super) stop: Arc<OwnedFd>,
+    /// Bytes of bodies that are on their way.
+    pub(super) bodies: Arc<AtomicUsize>,
 }
 
 /// What becomes of a connection after a step.
@@ -218,6 +221,7 @@ impl<H: Handler> Worker<H> {
             deadline: self.now + config.head_time,
             phase: Phase::Reading,
             head_begun: false,
+            body: None,
         };
         // The request is often there already; then the connection may be over before it was ever waited for.
         match self.step(&mut conn) {
@@ -322,6 +326,7 @@ impl<H: Handler> Worker<H> {
     fn step(&mut self, conn: &mut Conn) -> Fate {
         match conn.phase {
             Phase::Reading => self.read(conn),
+            Phase::Receiving => self.receive(conn),
             Phase::Draining(left) => self.drain(conn, left),
             Phase::Writing | Phase::Closing => {
                 if !conn.flush() {
@@ -360,6 +365,65 @@ impl<H: Handler> Worker<H> {
         fate
     }
 
+    /// Takes what has come of a body.
+    fn receive(&mut self, conn: &mut Conn) -> Fate {
+        let Some(mut body) = conn.body.take() else {
+            return Fate::Close;
+        };
+        let fate = match conn.read(&mut self.scratch) {
+            Progress::Gone => Fate::Close,
+            Progress::Blocked => Fate::Keep,
+            Progress::Some(n) => {
+                let fresh = self.scratch.get(..n.min(body.missing)).unwrap_or_default();
+                body.request.extend_from_slice(fresh);
+                body.missing -= fresh.len();
+                if body.missing == 0 {
+                    Fate::Page(mem::take(&mut body.request))
+                } else {
+                    Fate::Keep
+                }
+            }
+        };
+        conn.body = Some(body);
+        fate
+    }
+
+    /// Waits for what is missing of a body, which begins with `fresh`.
+    fn expect_body(&self, conn: &mut Conn, due: Due, fresh: &[u8]) -> Fate {
+        let Due {
+            mut request,
+            length,
+            expects,
+        } = due;
+        let (bodies, max) = (&self.shared.bodies, self.shared.config.max_body);
+        let Some(room) = Room::take(bodies, length, max.saturating_mul(2)) else {
+            reply::write_error(503, &mut conn.output);
+            conn.phase = Phase::Closing;
+            conn.deadline = self.now + self.shared.config.head_time;
+            return Fate::Keep;
+        };
+        let fresh = fresh.get(..length.min(fresh.len())).unwrap_or_default();
+        request.extend_from_slice(fresh);
+        let missing = length - fresh.len();
+        if missing == 0 {
+            return Fate::Page(request);
+        }
+        if expects {
+            conn.output.extend_from_slice(reply::CONTINUE);
+        }
+        if !conn.flush() {
+            return Fate::Close;
+        }
+        conn.phase = Phase::Receiving;
+        conn.deadline = self.now + self.shared.config.page_time;
+        conn.body = Some(Box::new(Body {
+            request,
+            missing,
+            _room: room,
+        }));
+        Fate::Keep
+    }
+
     fn drain(&self, conn: &mut Conn, mut left: usize) -> Fate {
         // Not into the scratch buffer, which is out while a request from it is answered.
         let mut late = [0; 4096];
@@ -392,10 +456,16 @@ impl<H: Handler> Worker<H> {
             if rest.len() < before {
                 conn.since = self.now;
             }
-            if let End::Page(request) = end {
-                conn.output.extend_from_slice(&out);
-                break Fate::Page(request);
-            }
+            let end = match end {
+                End::Page(due) => {
+                    conn.output.extend_from_slice(&out);
+                    // What follows a body is none of ours: the connection ends with the page.
+                    let fresh = mem::take(&mut rest);
+                    conn.since = self.now;
+                    break self.expect_body(conn, due, fresh);
+                }
+                other => other,
+            };
             if !conn.send(&out) {
                 break Fate::Close;
             }
@@ -437,16 +507,25 @@ impl<H: Handler> Worker<H> {
     /// Answers requests until there is no whole one left, or enough to send.
     fn answer_some(&mut self, conn: &Conn, rest: &mut &[u8], out: &mut Vec<u8>) -> End {
         loop {
-            match parse(rest) {
+            match parse(rest, self.shared.config.max_body) {
                 Parsed::Incomplete => return End::Wait,
                 Parsed::Bad(status) => {
                     reply::write_error(status, out);
                     return End::Error;
                 }
-                Parsed::Whole(head, len) => {
+                Parsed::Whole(mut head, len) => {
+                    head.keep_alive &= head.body == 0;
                     *rest = rest.get(len..).unwrap_or_default();
                     if let Some(request) = self.answer(&head, conn.from, out) {
-                        return End::Page(request);
+                        return End::Page(Due {
+                            request,
+                            length: head.body,
+                            expects: head.expects,
+                        });
+                    }
+                    // A body that nobody wants must not be taken for the next request.
+                    if head.body > 0 {
+                        return End::Error;
                     }
                     if !head.keep_alive {
                         return End::Close;
@@ -495,12 +574,22 @@ enum End {
     /// What came is no request.
     Error,
     /// This one is for the pages.
-    Page(Vec<u8>),
+    Page(Due),
+}
+
+/// A request for the pages that may lack its body.
+struct Due {
+    /// As it goes to the pages.
+    request: Vec<u8>,
+    /// Bytes of body.
+    length: usize,
+    /// The client wants to be told to send them.
+    expects: bool,
 }
 
 fn interest(phase: Phase) -> epoll::EventFlags {
     match phase {
-        Phase::Reading | Phase::Draining(_) => epoll::EventFlags::IN,
+        Phase::Reading | Phase::Receiving | Phase::Draining(_) => epoll::EventFlags::IN,
         Phase::Writing | Phase::Closing => epoll::EventFlags::OUT,
     }
 }
