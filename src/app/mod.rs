@@ -10,4 +10,6 @@ pub mod peer;
 pub mod processor;
 pub mod signals;
 pub mod torrent_file;
+pub mod torrent_folder;
 pub mod tracker;
+pub mod web;

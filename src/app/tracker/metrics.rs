@@ -3,13 +3,11 @@
 //! Names carry units, counters end in `_total`, and there are never more series than for [`EXTENT`] swarms: those with the most leechers. Users, keys and addresses are
 //! not among the labels.
 
-use std::fmt::{self, Display, Formatter, Write};
+use std::fmt::Write;
 
 use super::overview::{Extent, Overview, Shown};
 use super::service::Service;
-
-/// The text format, version 0.0.4.
-pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+use crate::app::web::prometheus::{Label, float, head};
 
 /// Swarms with series of their own. One peer is enough to know the slowest.
 const EXTENT: Extent = Extent {
@@ -159,38 +157,4 @@ fn render(overview: &Overview) -> String {
         }
     }
     out
-}
-
-fn head(name: &str, help: &str, kind: &str, out: &mut String) {
-    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
-}
-
-#[allow(clippy::cast_precision_loss, reason = "Prometheus has only these")]
-const fn float(n: u64) -> f64 {
-    n as f64
-}
-
-/// The value of a label, of at most 200 characters.
-struct Label<'a>(&'a str);
-
-impl Display for Label<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        self.0.chars().take(200).try_for_each(|c| match c {
-            '\\' => f.write_str("\\\\"),
-            '"' => f.write_str("\\\""),
-            '\n' => f.write_str("\\n"),
-            c if c.is_control() => f.write_char(char::REPLACEMENT_CHARACTER),
-            c => f.write_char(c),
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_label_cannot_be_left() {
-        assert_eq!(Label("a\"} 1\nb\\\r").to_string(), "a\\\"} 1\\nb\\\\�");
-    }
 }

@@ -11,12 +11,11 @@ use super::overview::{Extent, Overview, Shown, busiest};
 use super::private::key_in;
 use super::reach::Reach;
 use super::service::{Service, Statistics};
+use crate::app::web::{JSON, TEXT};
 use crate::base::json::{Value, json};
 use crate::net::http_server::{Page, PageRequest};
 use crate::proto::tracker::http::{write_refusal, write_scrape};
 
-const TEXT: &str = "text/plain; charset=utf-8";
-const JSON: &str = "application/json";
 const BENCODED: &str = "application/x-bittorrent";
 
 /// Rooms that no path leads to; with the question mark they cannot be one.

@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use super::page::Escaped;
 use super::torrents::Entry;
 use crate::app::human;
+use crate::app::web::text::Escaped;
 use crate::base::json::{Value, json};
 use crate::net::http_server::{Page, PageRequest};
 

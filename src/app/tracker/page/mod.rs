@@ -3,8 +3,6 @@
 //! It is whole without scripts and without anything from elsewhere. With scripts it renews itself in place: the script asks for the page again and changes what
 //! differs. Where peers are is shown only to whom the operator wants to see it; others see numbers.
 
-mod text;
-
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -12,9 +10,9 @@ use super::overview::{Extent, Overview, Shown};
 use super::pages::{self, Room};
 use super::service::Service;
 use crate::app::human;
+use crate::app::web::text::{Escaped, Grouped};
+use crate::app::web::{HTML, asset, prometheus};
 use crate::core::tracker::{PeerView, SwarmView};
-pub(super) use text::Escaped;
-use text::Grouped;
 
 /// Swarms on the page, and the peers in their tables. Together they keep it below a megabyte, whatever the tracker holds.
 const EXTENT: Extent = Extent {
@@ -37,12 +35,12 @@ const FRAME: &str = include_str!("frame.html");
 /// All rooms of the tracker as a program of its own: the page, what belongs to it, the metrics, and what is for programs.
 pub(super) fn rooms(path: &str) -> Option<Room> {
     Some(match path {
-        "/" => Room::Made("text/html; charset=utf-8", page),
-        "/page.css" => Room::Fixed("text/css; charset=utf-8", include_str!("page.css")),
-        "/page.js" => Room::Fixed("text/javascript; charset=utf-8", include_str!("page.js")),
-        "/page.svg" => Room::Fixed("image/svg+xml", include_str!("page.svg")),
-        "/metrics" => Room::Made(super::metrics::CONTENT_TYPE, super::metrics::page),
-        other => return pages::rooms(other),
+        "/" => Room::Made(HTML, page),
+        "/metrics" => Room::Made(prometheus::CONTENT_TYPE, super::metrics::page),
+        other => match asset(other) {
+            Some((content_type, content)) => Room::Fixed(content_type, content),
+            None => return pages::rooms(other),
+        },
     })
 }
 

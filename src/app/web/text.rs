@@ -6,7 +6,7 @@ use std::fmt::{self, Display, Formatter, Write};
 const LONGEST: usize = 200;
 
 /// Text for HTML, in an element or between quotes. What would be markup is escaped; what cannot be seen or turns the direction of writing is replaced.
-pub(in crate::app::tracker) struct Escaped<'a>(pub(in crate::app::tracker) &'a str);
+pub struct Escaped<'a>(pub &'a str);
 
 impl Display for Escaped<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -36,7 +36,7 @@ fn misleads(c: char) -> bool {
 }
 
 /// A number with a comma after every three digits.
-pub(super) struct Grouped(pub(super) u64);
+pub struct Grouped(pub u64);
 
 impl Display for Grouped {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

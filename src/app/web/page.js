@@ -38,7 +38,7 @@
     // Nobody looks.
     if (document.hidden) return;
     try {
-      const answer = await fetch(location.pathname, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
+      const answer = await fetch(location.pathname + location.search, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
       if (!answer.ok) throw new Error(answer.statusText);
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
       morph(document.querySelector("main"), fresh.querySelector("main"));
@@ -49,7 +49,7 @@
       wait = Math.min(wait * 2, LONGEST);
       say(`no answer since ${answered.toLocaleTimeString()}, trying on`, true);
     }
-    // Not all at the same moment, after the tracker was away.
+    // Not all at the same moment, after the program was away.
     timer = setTimeout(update, wait * (0.8 + 0.4 * Math.random()));
   }
 
