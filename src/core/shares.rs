@@ -21,6 +21,23 @@ pub enum Priority {
 }
 
 impl Priority {
+    /// Its name, as operators write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Normal => "normal",
+            Self::High => "high",
+        }
+    }
+
+    /// The one of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        let all = [Self::Low, Self::Normal, Self::High];
+        all.into_iter().find(|priority| priority.name() == name)
+    }
+
     /// Bytes for each byte of a low one. Steps of four: what matters is fetched nearly as if it were alone, and nothing starves.
     #[must_use]
     pub const fn weight(self) -> u64 {

@@ -1,5 +1,6 @@
 //! A folder that somebody else fills: what lies in it, and how each file looked when it was read.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -64,4 +65,24 @@ pub fn read(path: &Path, look: Look) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::with_capacity(usize::try_from(look.len).unwrap_or(0));
     (&file).take(look.len).read_to_end(&mut bytes)?;
     Ok(is_same(&file)?.then_some(bytes))
+}
+
+/// Gives a file in `folder` a name that is on nobody's list: `.removed` after its own, with a number where that is taken.
+///
+/// # Errors
+/// If it cannot be renamed.
+pub fn set_aside(folder: &Path, name: &OsStr) -> io::Result<()> {
+    let folder = File::open(folder)?;
+    let mut aside = name.to_owned();
+    aside.push(".removed");
+    let mut fresh = aside.clone();
+    for n in 2.. {
+        match sys::rename_at(&folder, name, &fresh) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            other => return other,
+        }
+        fresh.clone_from(&aside);
+        fresh.push(format!("-{n}"));
+    }
+    Ok(())
 }

@@ -13,12 +13,14 @@
 mod support;
 
 mod announces;
+mod browser;
 mod creators;
 mod mixed;
 mod page;
 mod pairs;
 mod private;
 mod select;
+mod status;
 mod trackers;
 
 use support::hosts::Network;

@@ -1,4 +1,4 @@
-//! Just enough HTTP for a test: a GET, and a server that hands out one body.
+//! Just enough HTTP for a test: a request, and a server that hands out one body.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,17 +8,37 @@ use std::time::Duration;
 
 /// The status and the body of `GET path`.
 pub fn get(server: SocketAddr, path: &str) -> Result<(u16, Vec<u8>), String> {
+    ask(server, "GET", path, &[], &[])
+}
+
+/// The status and the body of the answer to a request with these header lines and this body.
+pub fn ask(
+    server: SocketAddr,
+    method: &str,
+    path: &str,
+    lines: &[&str],
+    body: &[u8],
+) -> Result<(u16, Vec<u8>), String> {
     let limit = Duration::from_secs(10);
     let fetch = || -> std::io::Result<Vec<u8>> {
         let mut stream = TcpStream::connect_timeout(&server, limit)?;
         stream.set_read_timeout(Some(limit))?;
-        let head = format!("GET {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n");
-        stream.write_all(head.as_bytes())?;
+        let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
+        if !lines.iter().any(|line| line.starts_with("Host:")) {
+            head += &format!("Host: {server}\r\n");
+        }
+        if !body.is_empty() {
+            head += &format!("Content-Length: {}\r\n", body.len());
+        }
+        lines.iter().for_each(|line| head += &format!("{line}\r\n"));
+        stream.write_all((head + "\r\n").as_bytes())?;
+        // A server that wants none of it may close before all is sent.
+        let _ = stream.write_all(body);
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer)?;
         Ok(answer)
     };
-    let answer = fetch().map_err(|e| format!("GET {path} from {server}: {e}"))?;
+    let answer = fetch().map_err(|e| format!("{method} {path} from {server}: {e}"))?;
     let end = answer.windows(4).position(|w| w == b"\r\n\r\n");
     let end = end.ok_or_else(|| format!("{server} answered without a head"))?;
     let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();

@@ -141,6 +141,13 @@ pub struct Farewell {
 }
 
 impl Farewell {
+    /// Whether there is nothing left to wait for.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        let waits = self.done.try_recv() == Err(mpsc::TryRecvError::Empty);
+        !waits || Instant::now() >= self.deadline
+    }
+
     /// Waits until all of them have heard it, but not for longer than 2.5 s from when it was sent.
     pub fn wait(self) {
         // Nothing is ever sent; the channel closes when the last thread is done.

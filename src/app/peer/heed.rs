@@ -48,6 +48,8 @@ impl Run {
         if all
             && job.stats().peers == 0
             && self.plan.options.peers.is_empty()
+            // It goes on asking, as often as the trackers allow.
+            && !self.is_long_lived()
             && matches!(job.phase, Phase::Downloading | Phase::Seeding(_))
         {
             let (url, reason) = &job.refusals[0];

@@ -8,15 +8,23 @@ use crate::app::failure::{Exit, Failure};
 use crate::base::bitfield::Bitfield;
 use crate::base::geometry::PieceIndex;
 use crate::base::id::InfoHash;
+use crate::core::shares::Priority;
 use crate::core::swarm::event::Stats;
 use crate::disk::hash::Watch;
 use crate::proto::metainfo::Metainfo;
 
 use super::announcer::Announcer;
+use super::history::History;
 use super::payload::{Care, Payload, Purpose};
 use super::progress::Snapshot;
 use super::selection::Selection;
 use super::torrent::Torrent;
+
+/// From the first failure to the next attempt; from then on twice as long each time.
+const RETRY: Duration = Duration::from_secs(60);
+
+/// So often.
+const MOST_DOUBLED: u32 = 4;
 
 /// What a torrent is doing.
 pub enum Phase {
@@ -28,8 +36,22 @@ pub enum Phase {
     Publishing,
     /// Serving others, since then.
     Seeding(Instant),
+    /// Nothing, because the operator wants it so.
+    Paused,
     /// Over, with this outcome.
     Ended(Result<(), Failure>),
+}
+
+/// What the operator wants of a torrent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wish {
+    /// That it goes on.
+    #[default]
+    Run,
+    /// That it does nothing until further notice.
+    Pause,
+    /// That it goes. It is not shown any more.
+    Leave,
 }
 
 /// A torrent in a run.
@@ -64,6 +86,22 @@ pub struct Job {
     pub refusals: Vec<(String, String)>,
     /// Downloads that trackers have counted.
     pub counts: Counts,
+    /// Its share of the limits.
+    pub priority: Priority,
+    /// What the operator wants; done as soon as it is not [`Job::busy`].
+    pub wish: Wish,
+    /// A thread of ours has the payload, and will say when it is done with it.
+    pub busy: bool,
+    /// Bytes sent and received by earlier attempts of this run.
+    pub before: (u64, u64),
+    /// Bytes of payload that were verified when it last did something.
+    pub had: u64,
+    /// Its rates of late.
+    pub history: History,
+    /// Attempts that have failed since it last worked.
+    pub failures: u32,
+    /// When it failed, to be tried again.
+    pub failed: Option<Instant>,
 }
 
 /// Downloads that trackers have counted since the run heard of them first.
@@ -104,11 +142,11 @@ impl Counts {
 impl Job {
     /// A torrent that has not begun.
     #[must_use]
-    pub fn new(metainfo: Metainfo, purpose: Purpose, care: Care) -> Self {
-        let now = Instant::now();
+    pub fn new(metainfo: impl Into<Arc<Metainfo>>, purpose: Purpose, care: Care) -> Self {
+        let (now, metainfo) = (Instant::now(), metainfo.into());
         Self {
             name: metainfo.shown_name(),
-            metainfo: Arc::new(metainfo),
+            metainfo,
             purpose,
             selection: None,
             care,
@@ -122,6 +160,14 @@ impl Job {
             kept: 0,
             refusals: Vec::new(),
             counts: Counts::default(),
+            priority: Priority::default(),
+            wish: Wish::default(),
+            busy: false,
+            before: (0, 0),
+            had: 0,
+            history: History::default(),
+            failures: 0,
+            failed: None,
         }
     }
 
@@ -153,10 +199,28 @@ impl Job {
             .unwrap_or_default()
     }
 
-    /// How it is going; nothing once it is over.
+    /// Whether it works, or is about to.
     #[must_use]
-    pub fn snapshot(&self) -> Option<Snapshot<'_>> {
-        let stats = self.stats();
+    pub fn is_active(&self) -> bool {
+        !matches!(self.phase, Phase::Paused | Phase::Ended(_))
+    }
+
+    /// Whether all that is wanted lies under its own name.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        match self.phase {
+            Phase::Seeding(_) | Phase::Ended(Ok(())) => true,
+            Phase::Paused => self.had == self.total(),
+            _ => false,
+        }
+    }
+
+    /// How it is going.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot<'_> {
+        let mut stats = self.stats();
+        stats.uploaded += self.before.0;
+        stats.downloaded += self.before.1;
         let total = self.total();
         let (phase, done) = match self.phase {
             Phase::Checking => ("checking", self.watch.done()),
@@ -164,16 +228,62 @@ impl Job {
                 ("downloading", total.saturating_sub(stats.left))
             }
             Phase::Seeding(_) => ("seeding", total),
-            Phase::Ended(_) => return None,
+            Phase::Paused => ("paused", self.had),
+            Phase::Ended(Ok(())) => ("finished", total),
+            Phase::Ended(Err(_)) => ("error", self.had),
         };
-        Some(Snapshot {
+        Snapshot {
             info_hash: self.info_hash(),
             name: &self.name,
             phase,
             total,
             done: done.min(total),
             stats,
-        })
+        }
+    }
+
+    /// Lets go of everything that it works with; what it has done so far still counts.
+    pub fn let_go(&mut self) {
+        let (stats, snapshot) = (self.stats(), self.snapshot());
+        if !matches!(self.phase, Phase::Checking) {
+            self.had = snapshot.done;
+        }
+        self.before.0 += stats.uploaded;
+        self.before.1 += stats.downloaded;
+        (self.payload, self.torrent, self.announcer) = (None, None, None);
+    }
+
+    /// Whether it has failed, and its cause may be gone: after a minute, then ever less often, for a look may mean to hash all that is there.
+    #[must_use]
+    pub fn is_due_again(&self) -> bool {
+        let wait = RETRY * (1 << self.failures.saturating_sub(1).min(MOST_DOUBLED));
+        self.failed.is_some_and(|failed| failed.elapsed() >= wait)
+    }
+
+    /// Adds its present rates to its history.
+    pub fn note_rates(&mut self) {
+        let stats = self.stats();
+        self.history.push(stats.download_rate, stats.upload_rate);
+    }
+
+    /// Is as if nothing had been done yet, for another attempt.
+    pub fn renew(&mut self) {
+        let now = Instant::now();
+        self.phase = Phase::Checking;
+        self.watch = Arc::default();
+        (self.begun, self.progressed) = (now, (now, 0));
+        self.failed = None;
+        self.refusals.clear();
+    }
+
+    /// Where the payload lies or will lie once it is complete.
+    #[must_use]
+    pub fn destination(&self) -> PathBuf {
+        match &self.purpose {
+            Purpose::Download(folder) => folder.join(&self.metainfo.safe_name),
+            Purpose::Seed(data) if self.payload.is_none() => data.clone(),
+            Purpose::Seed(_) => self.path(),
+        }
     }
 
     /// Other peers that are known to have everything, or to have had it: met, or counted by a tracker since the run began.

@@ -70,6 +70,12 @@ impl Limit {
         true
     }
 
+    /// Bytes a second; 0 is no limit.
+    #[must_use]
+    pub fn rate(&self) -> u64 {
+        self.rate.load(Ordering::Relaxed)
+    }
+
     /// Whether there is a limit, and claims have to be made.
     #[must_use]
     pub fn is_on(&self) -> bool {

@@ -2,29 +2,36 @@
 
 pub mod announcer;
 mod asker;
+pub mod api;
 pub mod batches;
 pub mod clock;
 pub mod connection;
 mod doctor;
 mod heed;
+pub mod history;
 mod hook;
 pub mod job;
+pub mod jobs;
 pub mod limits;
 pub mod load;
 mod onlooker;
 pub mod options;
 pub mod outbox;
+pub mod overview;
 pub mod payload;
 pub mod progress;
+mod query;
 pub mod run;
 pub mod selection;
 pub mod session;
 pub mod settings;
 pub mod share;
 mod stages;
+pub mod status;
 pub mod threads;
 pub mod torrent;
 mod wait;
+pub mod watched;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -42,6 +49,8 @@ use payload::{Care, Purpose};
 use run::{Occurrence, Plan, Run};
 use selection::Selection;
 use session::{Session, SessionOptions};
+use status::Door;
+use watched::Watched;
 
 /// Where a peer listens if nobody says otherwise (R74).
 const PORTS: std::ops::RangeInclusive<u16> = 6881..=6891;
@@ -62,6 +71,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
         Command::Run(options) => *options,
     };
     threads::panics_are_fatal();
+    if options.mode == Mode::Status {
+        return query::status(&options);
+    }
     let loaded = config::load(options.config.as_deref())?;
     settings::complete(&mut options, &loaded);
     settings::warn(&options, &loaded);
@@ -69,7 +81,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
         Mode::Share => return share::share(options),
         Mode::Wait => return wait::wait(&options),
         Mode::Doctor => return doctor::examine(&options, &loaded),
-        Mode::Get | Mode::Seed | Mode::Bare => {}
+        Mode::Get | Mode::Seed | Mode::Bare | Mode::Run | Mode::Status => {}
     }
     let client = http_client::Options {
         bind: options.bind.clone().unwrap_or_default(),
@@ -122,7 +134,11 @@ fn start(options: Options, torrents: Vec<Job>) -> Result<Run, Failure> {
         key: fastrand::u32(..),
         bind: session.bind().clone(),
     };
-    let run = Run::new(
+    let watched = (options.mode == Mode::Run)
+        .then(|| Watched::open(&options))
+        .transpose()?;
+    let door = door(&options);
+    let mut run = Run::new(
         Plan {
             options,
             swarm,
@@ -130,11 +146,24 @@ fn start(options: Options, torrents: Vec<Job>) -> Result<Run, Failure> {
         },
         session,
         torrents,
+        watched,
     );
+    if let Some(door) = door {
+        run.serve(&door)?;
+    }
     let sender = run.sender();
     let watched = signals::watch(move |signal| drop(sender.send(Occurrence::Signal(signal))));
     watched.map_err(|error| Failure::new(Exit::Failed, "watch", "signals", error))?;
     Ok(run)
+}
+
+/// Where others may look, if they may.
+fn door(options: &Options) -> Option<Door> {
+    let usual = || status::USUAL.parse().ok();
+    let usual = (options.mode == Mode::Run).then(usual).flatten();
+    let addr = options.status.or(usual)?;
+    let token = options.token.clone();
+    Some(Door { addr, token })
 }
 
 /// Where a torrent's payload is, or is to be.
@@ -143,7 +172,7 @@ fn purpose(options: &Options, beside: Option<PathBuf>) -> Purpose {
     match options.mode {
         Mode::Seed => Purpose::Seed(options.data.clone().unwrap_or_else(|| here(beside))),
         Mode::Get => Purpose::Download(here(options.output.clone().unwrap_or_default())),
-        Mode::Bare | Mode::Share | Mode::Wait | Mode::Doctor => {
+        Mode::Bare | Mode::Share | Mode::Run | Mode::Status | Mode::Wait | Mode::Doctor => {
             Purpose::Download(here(options.output.clone().unwrap_or(beside)))
         }
     }

@@ -24,6 +24,8 @@ Usage:
   hivebt-peer get SOURCE... [-o DIR]      download; SOURCE: file.torrent, http:// URL of one, or - (standard input)
   hivebt-peer seed TORRENT... [-d DATA]   seed; DATA: the payload or the folder it lies in (default: beside the torrent)
   hivebt-peer FILE.torrent                seed if the data beside it is complete, else download it and then seed
+  hivebt-peer run [--watch DIR]           long-lived: torrents come and go with the files in DIR, or over HTTP
+  hivebt-peer status [URL]                what a running one is doing (default http://127.0.0.1:6880)
   hivebt-peer share PATH...               create, track and seed in one process; prints the command a worker runs
   hivebt-peer wait TORRENT --complete N   until the torrent's tracker has counted N completed downloads; takes no part
   hivebt-peer doctor [TORRENT|URL]        checks settings, tracker, port, address, clock, space, limits; says what to change
@@ -61,6 +63,10 @@ How:
       --on-complete CMD    run this when a download is complete (split at spaces, no shell; HIVEBT_PATH, HIVEBT_INFO_HASH
                            and HIVEBT_NAME in its environment); waits for it
       --config FILE        settings (default: bt_config.json in the working directory, if there is one)
+Watching and steering (README, section hivebt-peer run):
+      --watch DIR          run: the .torrent files in DIR run (default: those that were added over HTTP, in .hivebt/torrents)
+      --status ADDR:PORT   serve page, statistics, metrics and API there (default for run: 127.0.0.1:6880)
+      --token TEXT         who asks has to know this (or HIVEBT_TOKEN in the environment); needed off loopback
 Output:
       --json               events on standard output, a line of JSON each
   -q, --quiet              only errors
@@ -90,6 +96,10 @@ pub enum Mode {
     Wait,
     /// `doctor`
     Doctor,
+    /// `run`: torrents come and go.
+    Run,
+    /// `status`
+    Status,
 }
 
 /// How much is said on stderr.
@@ -154,6 +164,12 @@ pub struct Options {
     pub timeout: Option<Duration>,
     /// `--stall-timeout`
     pub stall_timeout: Option<Duration>,
+    /// `--watch`
+    pub watch: Option<PathBuf>,
+    /// `--status`
+    pub status: Option<SocketAddr>,
+    /// `--token`, or HIVEBT_TOKEN of the environment.
+    pub token: Option<String>,
     /// `--select`
     pub select: Vec<Pattern>,
     /// `--sequential`
@@ -208,6 +224,9 @@ impl Options {
             min_size: None,
             timeout: None,
             stall_timeout: None,
+            watch: None,
+            status: None,
+            token: None,
             select: Vec::new(),
             sequential: false,
             recheck: false,
@@ -277,6 +296,8 @@ fn parse_in(
                 (true, Some("share")) => options.mode = Mode::Share,
                 (true, Some("wait")) => options.mode = Mode::Wait,
                 (true, Some("doctor")) => options.mode = Mode::Doctor,
+                (true, Some("run")) => options.mode = Mode::Run,
+                (true, Some("status")) => options.mode = Mode::Status,
                 _ => options.sources.push(value),
             },
             Short(letter) => {
@@ -297,7 +318,9 @@ fn parse_in(
 
 /// What does not go together.
 fn check(options: &Options) -> Result<(), Failure> {
-    if options.sources.is_empty() && options.mode != Mode::Doctor {
+    check_status(options)?;
+    let needs_none = matches!(options.mode, Mode::Doctor | Mode::Run | Mode::Status);
+    if options.sources.is_empty() && !needs_none {
         let wanted = if options.mode == Mode::Share {
             "a file or folder to share"
         } else {
@@ -334,6 +357,39 @@ fn check(options: &Options) -> Result<(), Failure> {
     }
 }
 
+/// What goes together of `run`, `status` and whatever shows how it goes.
+fn check_status(options: &Options) -> Result<(), Failure> {
+    let is_open = options.status.is_some_and(|addr| !addr.ip().is_loopback());
+    let most = if options.mode == Mode::Status { 1 } else { 0 };
+    if options.watch.is_some() && options.mode != Mode::Run {
+        Err(Failure::usage("`--watch` goes with `run`"))
+    } else if is_open && options.token.is_none() {
+        Err(Failure::usage(
+            "`--status` at an address that others can reach needs `--token TEXT`, or HIVEBT_TOKEN in the environment",
+        ))
+    } else if matches!(options.mode, Mode::Run | Mode::Status) && options.sources.len() > most {
+        Err(Failure::usage(match options.mode {
+            Mode::Status => "`status` takes one URL",
+            _ => {
+                "`run` takes torrents from a folder (`--watch`) or over HTTP, not from the command line"
+            }
+        }))
+    } else {
+        Ok(())
+    }
+}
+
+/// A token that fits into a header and a URL as it is (RFC 6750).
+fn token(name: &str, text: String) -> Result<String, Failure> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b);
+    if !text.is_empty() && text.bytes().all(fits) {
+        Ok(text)
+    } else {
+        // It may be a slip of the pen in what is to stay secret.
+        Err(bad_value(name, "…", "letters, digits and - . _ ~ + / ="))
+    }
+}
+
 fn option(options: &mut Options, args: &mut lexopt::Parser, name: &str) -> Result<(), Failure> {
     match name {
         "-o" | "--output" => options.output = Some(args.value()?.into()),
@@ -367,6 +423,15 @@ fn option(options: &mut Options, args: &mut lexopt::Parser, name: &str) -> Resul
         "--min-size" => options.min_size = Some(size(name, args.value()?)?),
         "--timeout" => options.timeout = Some(duration(name, args.value()?)?),
         "--stall-timeout" => options.stall_timeout = Some(duration(name, args.value()?)?),
+        "--watch" => options.watch = Some(args.value()?.into()),
+        "--status" => {
+            options.status = Some(parsed(
+                name,
+                args.value()?,
+                "an address and port such as 127.0.0.1:6880",
+            )?)
+        }
+        "--token" => options.token = Some(token(name, text(name, args.value()?)?)?),
         "--select" => options.select.push(Pattern::parse(name, args.value()?)?),
         "--sequential" => options.sequential = true,
         "--recheck" => options.recheck = true,
@@ -412,12 +477,7 @@ fn count(name: &str, value: OsString) -> Result<usize, Failure> {
 
 fn priority(name: &str, value: OsString) -> Result<Priority, Failure> {
     let text = text(name, value)?;
-    match text.as_str() {
-        "low" => Ok(Priority::Low),
-        "normal" => Ok(Priority::Normal),
-        "high" => Ok(Priority::High),
-        _ => Err(bad_value(name, text, "low, normal or high")),
-    }
+    Priority::from_name(&text).ok_or_else(|| bad_value(name, text, "low, normal or high"))
 }
 
 fn ratio(name: &str, value: OsString) -> Result<f64, Failure> {
@@ -503,6 +563,11 @@ mod tests {
             ("seed x --select a", "`--select` goes with downloads"),
             ("share x --select a", "`--select` goes with downloads"),
             ("get x --select [a", "`--select` does not take `[a`"),
+            ("get x --watch d", "`--watch` goes with `run`"),
+            ("run x", "`run` takes torrents from a folder"),
+            ("status a b", "`status` takes one URL"),
+            ("run --status 0.0.0.0:1", "needs `--token TEXT`"),
+            ("run --token a@b", "`--token` does not take `…`"),
             (
                 "seed a b --data d",
                 "`--data` goes with `seed` and one torrent",

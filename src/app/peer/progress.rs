@@ -18,6 +18,7 @@ pub struct Teller {
     verbosity: Verbosity,
     json: bool,
     terminal: bool,
+    plain: bool,
     /// Something that will be overwritten stands on the terminal's last line.
     dirty: bool,
     last_plain: Option<Instant>,
@@ -30,8 +31,8 @@ pub struct Snapshot<'a> {
     pub info_hash: InfoHash,
     /// Its name for people.
     pub name: &'a str,
-    /// `checking`, `downloading`, `seeding`.
-    pub phase: &'a str,
+    /// `checking`, `downloading`, `seeding`; while nothing happens, `paused`, `finished` or `error`.
+    pub phase: &'static str,
     /// Bytes of payload.
     pub total: u64,
     /// Bytes of payload that are verified, or while checking, looked at.
@@ -49,8 +50,15 @@ impl Snapshot<'_> {
             .then(|| Duration::from_secs(left.div_ceil(self.stats.download_rate)))
     }
 
+    /// In percent, with two digits after the point.
+    #[must_use]
+    pub fn percentage(&self) -> f64 {
+        (human::percent(self.done, self.total) * 100.0).round() / 100.0
+    }
+
     /// The keys of R83 and the time to completion.
-    fn json(&self) -> Value {
+    #[must_use]
+    pub fn json(&self) -> Value {
         json!({
             "state": self.phase,
             "total_uploaded": self.stats.uploaded,
@@ -58,7 +66,7 @@ impl Snapshot<'_> {
             "download_rate": self.stats.download_rate,
             "upload_rate": self.stats.upload_rate,
             "connected_peers": self.stats.peers,
-            "completion_percentage": (human::percent(self.done, self.total) * 100.0).round() / 100.0,
+            "completion_percentage": self.percentage(),
             "eta": self.eta().map(|eta| eta.as_secs()),
         })
     }
@@ -90,14 +98,15 @@ impl Snapshot<'_> {
 }
 
 impl Teller {
-    /// Looks whether stderr is a terminal.
+    /// Looks whether stderr is a terminal. Without `plain`, nothing is told of progress elsewhere.
     #[must_use]
-    pub fn new(verbosity: Verbosity, json: bool) -> Self {
+    pub fn new(verbosity: Verbosity, json: bool, plain: bool) -> Self {
         let terminal = output::is_watched();
         Self {
             verbosity,
             json,
             terminal,
+            plain,
             dirty: false,
             last_plain: None,
         }
@@ -152,7 +161,7 @@ impl Teller {
         }
         if self.terminal {
             self.redraw(snapshots);
-        } else if self.last_plain.is_none_or(|last| last.elapsed() >= PLAIN) {
+        } else if self.plain && self.last_plain.is_none_or(|last| last.elapsed() >= PLAIN) {
             self.last_plain = Some(Instant::now());
             snapshots
                 .iter()

@@ -1,6 +1,6 @@
-//! A run of `get`, `seed` or the bare form: one loop that hears of everything and decides when it is over.
+//! A run of `get`, `seed`, the bare form or `run`: one loop that hears of everything and decides when it is over.
 
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -9,12 +9,17 @@ use crate::app::signals::Signal;
 use crate::core::swarm::event::Config;
 
 use super::announcer::{Announcer, Farewell, Identity, Word};
+use super::api::{Ask, Reply};
+use super::history;
 use super::job::{Job, Phase};
+use super::jobs::Jobs;
 use super::options::{Mode, Options};
 use super::payload::{Payload, storage_failure};
 use super::progress::Teller;
 use super::session::Session;
+use super::status::{Door, StatusServer};
 use super::torrent::Happening;
+use super::watched::Watched;
 
 /// Between two looks at progress and deadlines.
 const TICK: Duration = Duration::from_secs(1);
@@ -36,6 +41,22 @@ pub enum Occurrence {
     Tracker(usize, String, Word),
     /// The command of `--on-complete` has ended.
     Hooked(usize, Result<(), Failure>),
+    /// Somebody asks over HTTP. Whoever does not wait any longer need not be answered.
+    Asked(Ask, SyncSender<Reply>),
+}
+
+impl Occurrence {
+    /// The torrent that it is about.
+    const fn number(&self) -> Option<usize> {
+        match self {
+            Self::Signal(_) | Self::Asked(..) => None,
+            Self::Examined(index, _)
+            | Self::Published(index, _)
+            | Self::Swarm(index, _)
+            | Self::Tracker(index, ..)
+            | Self::Hooked(index, _) => Some(*index),
+        }
+    }
 }
 
 /// What there was of a payload.
@@ -58,31 +79,63 @@ pub struct Plan {
 pub struct Run {
     pub(super) plan: Plan,
     pub(super) session: Arc<Session>,
-    pub(super) jobs: Vec<Job>,
+    pub(super) jobs: Jobs,
     pub(super) teller: Teller,
     pub(super) sender: Sender<Occurrence>,
     pub(super) inbox: Receiver<Occurrence>,
     /// Examinations take turns: each uses all cores.
     pub(super) turn: Arc<Mutex<()>>,
     pub(super) remembered: Instant,
+    pub(super) begun: Instant,
+    /// Trackers that are being told that we stop.
+    pub(super) farewells: Vec<Farewell>,
+    /// The folder whose torrents come and go.
+    pub(super) watched: Option<Watched>,
+    /// Seconds that have been counted.
+    ticks: u64,
+    _status: Option<StatusServer>,
 }
 
 impl Run {
     /// Nothing happens before [`Run::run`].
     #[must_use]
-    pub fn new(plan: Plan, session: Arc<Session>, torrents: Vec<Job>) -> Self {
+    pub fn new(
+        plan: Plan,
+        session: Arc<Session>,
+        torrents: Vec<Job>,
+        watched: Option<Watched>,
+    ) -> Self {
         let (sender, inbox) = mpsc::channel();
-        let teller = Teller::new(plan.options.verbosity, plan.options.json);
+        let (options, priority) = (&plan.options, plan.options.priority);
+        let teller = Teller::new(options.verbosity, options.json, watched.is_none());
+        let torrents = torrents.into_iter();
+        let jobs = torrents.map(|job| Job { priority, ..job }).collect();
         Self {
             plan,
             session,
-            jobs: torrents,
+            jobs,
             teller,
             sender,
             inbox,
             turn: Arc::default(),
             remembered: Instant::now(),
+            begun: Instant::now(),
+            farewells: Vec::new(),
+            watched,
+            ticks: 0,
+            _status: None,
         }
+    }
+
+    /// Lets others ask how it goes, for as long as it runs.
+    ///
+    /// # Errors
+    /// If the address cannot be listened at.
+    pub fn serve(&mut self, door: &Door) -> Result<(), Failure> {
+        let server = StatusServer::start(door, self.sender())?;
+        self.teller.note(&format!("status at {}", server.url()));
+        self._status = Some(server);
+        Ok(())
     }
 
     /// Where occurrences are to be sent, such as signals.
@@ -96,9 +149,10 @@ impl Run {
     /// # Errors
     /// The first torrent's failure; all of them have been told by then.
     pub fn run(mut self) -> Result<Exit, Failure> {
-        for index in 0..self.jobs.len() {
+        for index in self.jobs.numbers() {
             self.examine(index);
         }
+        self.look();
         let signal = self.live();
         self.wind_down();
         self.outcome(signal)
@@ -106,7 +160,7 @@ impl Run {
 
     fn live(&mut self) -> Option<Signal> {
         let mut next = Instant::now() + TICK;
-        while !self.jobs.iter().all(Job::is_over) {
+        while self.is_long_lived() || !self.jobs.iter().all(Job::is_over) {
             let left = next.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 next = Instant::now() + TICK;
@@ -114,7 +168,7 @@ impl Run {
                 continue;
             }
             match self.inbox.recv_timeout(left) {
-                Ok(Occurrence::Signal(Signal::Reload)) => {}
+                Ok(Occurrence::Signal(Signal::Reload)) => self.reload(),
                 Ok(Occurrence::Signal(signal)) => return Some(signal),
                 Ok(occurrence) => self.react(occurrence),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -126,9 +180,25 @@ impl Run {
     }
 
     fn react(&mut self, occurrence: Occurrence) {
+        let gone = |index| !self.jobs.contains(index);
+        if occurrence.number().is_some_and(gone) {
+            return;
+        }
         match occurrence {
             Occurrence::Signal(_) => {}
+            Occurrence::Asked(ask, reply) => {
+                let _ = reply.send(self.reply(ask));
+            }
             Occurrence::Examined(index, examined) => {
+                if !self.is_free(index) {
+                    return;
+                }
+                if self.jobs[index].watch.is_cancelled() {
+                    // The operator has wanted it to stop, and then not any more.
+                    drop(examined);
+                    self.jobs[index].watch = Arc::default();
+                    return self.examine(index);
+                }
                 let joined = examined.and_then(|examined| self.join(index, examined));
                 self.check(index, joined);
             }
@@ -146,11 +216,17 @@ impl Run {
                 self.end(index, Err(storage_failure(&error)))
             }
             Occurrence::Published(index, published) => {
+                if !self.is_free(index) {
+                    return;
+                }
                 let told = published.and_then(|()| self.finish(index));
                 self.check(index, told);
             }
             Occurrence::Tracker(index, url, word) => self.heed(index, &url, word),
             Occurrence::Hooked(index, outcome) => {
+                if !self.is_free(index) {
+                    return;
+                }
                 let done = outcome.map(|()| self.seed_or_end(index));
                 self.check(index, done);
             }
@@ -164,9 +240,19 @@ impl Run {
     }
 
     fn tick(&mut self) {
-        let snapshots: Vec<_> = self.jobs.iter().filter_map(Job::snapshot).collect();
+        let active = self.jobs.iter().filter(|job| job.is_active());
+        let snapshots: Vec<_> = active.map(Job::snapshot).collect();
         self.teller.progress(&snapshots);
-        for index in 0..self.jobs.len() {
+        self.ticks += 1;
+        if self.ticks.is_multiple_of(history::EVERY) {
+            self.jobs.iter_mut().for_each(Job::note_rates);
+        }
+        self.farewells.retain(|farewell| !farewell.is_over());
+        if self.is_long_lived() {
+            self.look_if_due();
+            self.retry(Job::is_due_again);
+        }
+        for index in self.jobs.numbers() {
             let (timeout, stall_timeout) =
                 (self.plan.options.timeout, self.plan.options.stall_timeout);
             if let Some(failure) = self.jobs[index].overdue(timeout, stall_timeout) {
@@ -186,13 +272,10 @@ impl Run {
         }
         if self.remembered.elapsed() >= REMEMBER {
             self.remembered = Instant::now();
-            let failures: Vec<_> = (0..self.jobs.len())
-                .map(|index| self.remember(index, false))
-                .collect();
-            failures
-                .into_iter()
-                .enumerate()
-                .for_each(|(index, outcome)| self.check(index, outcome));
+            for index in self.jobs.numbers() {
+                let saved = self.remember(index, false);
+                self.check(index, saved);
+            }
         }
     }
 
@@ -210,24 +293,26 @@ impl Run {
 
     /// Stops everything that still runs, all at once, so that it takes no longer than the slowest.
     fn wind_down(&mut self) {
-        let farewells: Vec<_> = (0..self.jobs.len())
-            .filter_map(|index| self.leave(index))
-            .collect();
-        for index in 0..self.jobs.len() {
+        for index in self.jobs.numbers() {
+            self.leave(index);
+        }
+        for index in self.jobs.numbers() {
             self.jobs[index].watch.cancel();
             let saved = self.remember(index, true);
             self.check(index, saved);
         }
-        farewells.into_iter().for_each(Farewell::wait);
+        self.farewells.drain(..).for_each(Farewell::wait);
     }
 
     fn outcome(mut self, signal: Option<Signal>) -> Result<Exit, Failure> {
         let mut first = None;
         let several = self.jobs.len() > 1;
         let mut unfinished = false;
-        for job in self.jobs.drain(..) {
+        for job in self.jobs.take() {
             match job.phase {
-                Phase::Ended(Ok(())) | Phase::Seeding(_) => {}
+                Phase::Ended(Ok(())) | Phase::Seeding(_) | Phase::Paused => {}
+                // Told when it happened, and to be tried again by the next run.
+                _ if self.plan.options.mode == Mode::Run => {}
                 Phase::Ended(Err(failure)) if first.is_none() && !several => first = Some(failure),
                 Phase::Ended(Err(failure)) => {
                     let more = Failure::plain(failure.exit, "not every torrent ended well");

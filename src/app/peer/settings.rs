@@ -24,7 +24,7 @@ pub enum Origin {
 }
 
 /// Options that the environment can give, too. What it says is read as if it stood on the command line.
-pub const VARIABLES: [(&str, &str); 8] = [
+pub const VARIABLES: [(&str, &str); 9] = [
     ("HIVEBT_OUTPUT", "--output"),
     ("HIVEBT_PORT", "--port"),
     ("HIVEBT_BIND", "--bind"),
@@ -33,6 +33,7 @@ pub const VARIABLES: [(&str, &str); 8] = [
     ("HIVEBT_MAX_DOWNLOAD", "--max-download"),
     ("HIVEBT_MAX_PEERS", "--max-peers"),
     ("HIVEBT_CACHE", "--cache"),
+    ("HIVEBT_TOKEN", "--token"),
 ];
 
 /// The option of that name, if it has more sources than the command line.

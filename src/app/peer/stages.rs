@@ -14,7 +14,7 @@ use crate::disk::place::Found;
 use crate::disk::space;
 use crate::proto::metainfo::Metainfo;
 
-use super::announcer::{Announcer, Farewell};
+use super::announcer::Announcer;
 use super::hook;
 use super::job::{Job, Phase};
 use super::payload::{Care, Payload, Purpose};
@@ -41,7 +41,9 @@ impl Run {
 
     /// Does what takes long on a thread of its own.
     fn aside(&mut self, index: usize, name: &str, body: impl FnOnce() + Send + 'static) {
+        self.jobs[index].busy = true;
         if threads::spawn(name, body).is_none() {
+            self.jobs[index].busy = false;
             let none = "cannot start a thread: the system gives none";
             self.end(index, Err(Failure::plain(Exit::Failed, none)));
         }
@@ -162,7 +164,7 @@ impl Run {
             self.plan.swarm.clone(),
             happened,
         );
-        torrent.set_priority(self.plan.options.priority);
+        torrent.set_priority(job.priority);
         torrent.discovered(&self.plan.options.peers, Source::Operator);
         let sender = self.sender.clone();
         let said = move |url: &str, word| {
@@ -245,6 +247,7 @@ impl Run {
     pub(super) fn seed_or_end(&mut self, index: usize) {
         if self.plan.options.seeds_afterwards() {
             self.jobs[index].phase = Phase::Seeding(Instant::now());
+            self.jobs[index].failures = 0;
             let line = format!(
                 "{}: seeding on port {}",
                 self.jobs[index].name, self.plan.identity.port
@@ -286,14 +289,12 @@ impl Run {
         if self.jobs[index].is_over() {
             return;
         }
-        self.jobs[index].watch.cancel();
-        let farewell = self.leave(index);
-        let saved = self.remember(index, true);
-        let several = self.jobs.len() > 1;
+        let saved = self.withdraw(index);
+        // With one torrent, it is what the program ends with.
+        let told = self.jobs.len() > 1 || self.is_long_lived();
         let job = &mut self.jobs[index];
         if let Err(failure) = &outcome {
-            // With one torrent, it is what the program ends with.
-            if several {
+            if told {
                 self.teller.error(&failure.to_string());
             }
             self.teller.event(
@@ -301,32 +302,38 @@ impl Run {
                 job.metainfo.info_hash,
                 json!({"message": failure.to_string(), "exit": failure.exit as u8}),
             );
+            job.failures += 1;
+            job.failed = Some(Instant::now());
         }
         // A second failure would only hide the first.
         job.phase = Phase::Ended(outcome.and(saved));
-        drop(job.payload.take());
-        if let Some(farewell) = farewell {
-            farewell.wait();
-        }
     }
 
-    pub(super) fn leave(&mut self, index: usize) -> Option<Farewell> {
+    /// Ends what a torrent does, says farewell to its trackers, and saves what is verified.
+    pub(super) fn withdraw(&mut self, index: usize) -> Result<(), Failure> {
+        self.jobs[index].watch.cancel();
+        self.leave(index);
+        let saved = self.remember(index, true);
+        self.jobs[index].let_go();
+        saved
+    }
+
+    pub(super) fn leave(&mut self, index: usize) {
         let job = &mut self.jobs[index];
-        if job.is_over() {
-            return None;
+        if !job.is_active() {
+            return;
         }
-        job.announcer.as_ref().into_iter().for_each(Announcer::stop);
-        let farewell = job.announcer.as_ref().map(Announcer::farewell);
+        if let Some(announcer) = &job.announcer {
+            announcer.stop();
+            self.farewells.push(announcer.farewell());
+        }
         if let Some(torrent) = &job.torrent {
             self.session.remove(torrent);
         }
         // What the last second moved belongs to the totals. A download that ends by itself has told them with `complete`.
         if matches!(job.phase, Phase::Downloading | Phase::Seeding(_)) {
-            job.snapshot()
-                .iter()
-                .for_each(|last| self.teller.totals(last));
+            self.teller.totals(&job.snapshot());
         }
-        farewell
     }
 }
 

@@ -15,7 +15,7 @@ use crate::base::time::Time;
 use crate::core::shares::Priority;
 use crate::core::swarm::Swarm;
 use crate::core::swarm::event::{
-    Action, Close, Config, Event, PeerKey, Penalty, Source, Stats, Verdict,
+    Action, Close, Config, Event, PeerKey, PeerStats, Penalty, Source, Stats, Verdict,
 };
 use crate::disk::assembly::{Assembly, Finished, Inserted};
 use crate::disk::error::StorageError;
@@ -203,6 +203,13 @@ impl Torrent {
     pub fn stats(&self) -> Stats {
         let now = self.setting.clock.now();
         self.lock().swarm.stats(now)
+    }
+
+    /// Every connection.
+    #[must_use]
+    pub fn peers(&self) -> Vec<PeerStats> {
+        let now = self.setting.clock.now();
+        self.lock().swarm.peers(now).collect()
     }
 
     /// The pieces that are verified and written.

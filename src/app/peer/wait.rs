@@ -49,7 +49,7 @@ pub(super) fn wait(options: &Options) -> Result<Exit, Failure> {
         name: metainfo.shown_name(),
         metainfo,
         wanted: options.complete.unwrap_or(1),
-        teller: Teller::new(options.verbosity, options.json),
+        teller: Teller::new(options.verbosity, options.json, true),
         told: None,
     };
     let deadline = options.timeout.map(|timeout| Instant::now() + timeout);

@@ -228,6 +228,7 @@ impl Swarm {
             peer.download.pipeline.set_reqq(reqq);
         }
         peer.upload_only = said.upload_only;
+        peer.client = said.client.clone().unwrap_or_default();
         if let (Some(port), None) = (said.listen_port, peer.listen) {
             let addr = SocketAddr::new(peer.addr.ip(), port);
             peer.listen = Some(addr);

@@ -269,6 +269,8 @@ pub struct PeerStats {
     pub addr: SocketAddr,
     /// Who it says it is.
     pub id: PeerId,
+    /// Name and version of its program, as it says; empty if it does not.
+    pub client: String,
     /// Pieces that it has.
     pub have: u32,
     /// Payload bytes sent to it.

@@ -139,6 +139,8 @@ pub(super) struct Download {
 #[derive(Clone, Debug)]
 pub(super) struct Peer {
     pub(super) id: PeerId,
+    /// Name and version of its program, as it says; empty if it does not.
+    pub(super) client: String,
     pub(super) addr: SocketAddr,
     /// Where it listens, as far as we know.
     pub(super) listen: Option<SocketAddr>,
@@ -190,6 +192,7 @@ impl Peer {
     ) -> Self {
         Self {
             id,
+            client: String::new(),
             addr,
             listen: outgoing.then_some(addr),
             outgoing,

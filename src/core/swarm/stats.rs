@@ -29,6 +29,7 @@ impl Swarm {
             peer,
             addr: p.addr,
             id: p.id,
+            client: p.client.clone(),
             have: p.have.ones(),
             uploaded: p.upload.traffic.total,
             downloaded: p.download.traffic.total,

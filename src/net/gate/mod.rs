@@ -147,5 +147,14 @@ impl Drop for Gate {
     }
 }
 
+/// The head in `bytes`, for tests of handlers.
+#[cfg(test)]
+pub(crate) fn head_of(bytes: &[u8]) -> Option<Head<'_>> {
+    match head::parse(bytes, 1) {
+        head::Parsed::Whole(head, _) => Some(head),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -152,12 +152,24 @@ impl Client {
     /// # Errors
     /// If no complete response came; a status that means failure is none, see [`Response::success`].
     pub fn get(&self, url: &str) -> Result<Response, HttpError> {
+        self.get_with(url, None)
+    }
+
+    /// Fetches `url` with a token (RFC 6750), which no other host is told that the server may redirect to.
+    ///
+    /// # Errors
+    /// As for [`Client::get`].
+    pub fn get_with(&self, url: &str, token: Option<&str>) -> Result<Response, HttpError> {
         let lower = url.get(..8).unwrap_or(url).to_ascii_lowercase();
         if lower.starts_with("https:") && !cfg!(feature = "tls") {
             return Err(HttpError::NoTls);
         }
         check(url, &lower)?;
-        let mut response = self.agent.get(url).call().map_err(explain)?;
+        let mut request = self.agent.get(url);
+        if let Some(token) = token {
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        let mut response = request.call().map_err(explain)?;
         let status = response.status().as_u16();
         let date = response.headers().get("date");
         let date = date.and_then(|date| Some(date.to_str().ok()?.to_owned()));

@@ -1,0 +1,117 @@
+//! What others may ask of a run, and what it does about it, on the run's own thread.
+
+use crate::app::failure::Failure;
+use crate::base::id::InfoHash;
+use crate::core::shares::Priority;
+use crate::proto::metainfo::Metainfo;
+
+use super::job::Wish;
+use super::overview::{Overview, Shown};
+use super::run::Run;
+
+/// What is asked.
+pub enum Ask {
+    /// How it goes; with connections and rates over time, if `true`.
+    Overview(bool),
+    /// How one torrent goes, in detail.
+    Torrent(InfoHash),
+    /// To take a torrent in; its file as it came.
+    Add(Box<Metainfo>, Vec<u8>),
+    /// To let a torrent go. Its data stays.
+    Remove(InfoHash),
+    /// To let a torrent rest.
+    Pause(InfoHash),
+    /// To let a torrent go on that rests or has failed.
+    Resume(InfoHash),
+    /// To give a torrent another share of the limits.
+    Prioritize(InfoHash, Priority),
+    /// To change the limits of upload and download, in bytes a second, where they are named.
+    Limit(Option<u64>, Option<u64>),
+}
+
+/// What is answered.
+pub enum Reply {
+    /// How it goes.
+    Overview(Box<Overview>),
+    /// How one torrent goes; whether it is new.
+    Torrent(Box<Shown>, bool),
+    /// Nothing, because there is no such torrent.
+    Unknown,
+    /// Nothing, because this kind of run does no such thing.
+    Fixed,
+    /// Nothing, because it went wrong.
+    Failed(Failure),
+}
+
+impl Run {
+    /// Does what is asked, and tells how it is then.
+    pub(super) fn reply(&mut self, ask: Ask) -> Reply {
+        match ask {
+            Ask::Overview(detailed) => Reply::Overview(self.overview(detailed).into()),
+            Ask::Torrent(info_hash) => self.about(info_hash, |_, _| ()),
+            Ask::Prioritize(info_hash, priority) => self.about(info_hash, |run, index| {
+                let job = &mut run.jobs[index];
+                job.priority = priority;
+                if let Some(torrent) = &job.torrent {
+                    torrent.set_priority(priority);
+                }
+            }),
+            Ask::Limit(upload, download) => self.limit(upload, download),
+            _ if !self.is_long_lived() => Reply::Fixed,
+            Ask::Add(metainfo, bytes) => {
+                let info_hash = metainfo.info_hash;
+                match self.add(*metainfo, &bytes) {
+                    Ok(new) => self.shown(info_hash, new),
+                    Err(failure) => Reply::Failed(failure),
+                }
+            }
+            Ask::Pause(info_hash) => self.about(info_hash, Self::pause),
+            Ask::Resume(info_hash) => self.about(info_hash, Self::resume),
+            Ask::Remove(info_hash) => {
+                let Some(index) = self.find(info_hash) else {
+                    return Reply::Unknown;
+                };
+                let last = Shown::of(&self.jobs[index], true);
+                match self.remove(index) {
+                    Ok(()) => Reply::Torrent(last.into(), false),
+                    Err(failure) => Reply::Failed(failure),
+                }
+            }
+        }
+    }
+
+    /// Does something about a torrent that is there.
+    fn about(&mut self, info_hash: InfoHash, act: impl FnOnce(&mut Self, usize)) -> Reply {
+        let Some(index) = self.find(info_hash) else {
+            return Reply::Unknown;
+        };
+        act(self, index);
+        self.shown(info_hash, false)
+    }
+
+    fn shown(&self, info_hash: InfoHash, new: bool) -> Reply {
+        match self.find(info_hash) {
+            Some(index) => Reply::Torrent(Shown::of(&self.jobs[index], true).into(), new),
+            None => Reply::Unknown,
+        }
+    }
+
+    fn find(&self, info_hash: InfoHash) -> Option<usize> {
+        let found = self.jobs.find(info_hash);
+        found.filter(|&index| self.jobs[index].wish != Wish::Leave)
+    }
+
+    fn limit(&self, upload: Option<u64>, download: Option<u64>) -> Reply {
+        let limits = self.session.limits();
+        let set = [(&limits.upload, upload), (&limits.download, download)];
+        let done = set
+            .into_iter()
+            .all(|(limit, rate)| rate.is_none_or(|rate| limit.set(rate)));
+        if done {
+            Reply::Overview(self.overview(false).into())
+        } else {
+            let cause = "cannot start a thread for the limit: the system refuses";
+            Reply::Failed(Failure::plain(crate::app::failure::Exit::Failed, cause))
+        }
+    }
+}

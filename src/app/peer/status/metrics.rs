@@ -1,0 +1,124 @@
+//! `/metrics`: the statistics in Prometheus' text format. Names carry units, and counters end in `_total`. Peers are not among the labels.
+
+use std::fmt::Write;
+
+use super::super::overview::{Overview, Shown};
+use crate::app::web::prometheus::{Label, float, head};
+
+/// What is known of each torrent: name, what it is, type, and its value.
+type OfTorrent = (&'static str, &'static str, &'static str, fn(&Shown) -> f64);
+
+const OF_TORRENTS: [OfTorrent; 8] = [
+    (
+        "hivebt_peer_uploaded_bytes_total",
+        "Payload sent",
+        "counter",
+        |shown| float(shown.stats.uploaded),
+    ),
+    (
+        "hivebt_peer_downloaded_bytes_total",
+        "Payload received, what was of no use included",
+        "counter",
+        |shown| float(shown.stats.downloaded),
+    ),
+    (
+        "hivebt_peer_upload_bytes_per_second",
+        "Payload sent of late",
+        "gauge",
+        |shown| float(shown.stats.upload_rate),
+    ),
+    (
+        "hivebt_peer_download_bytes_per_second",
+        "Payload received of late",
+        "gauge",
+        |shown| float(shown.stats.download_rate),
+    ),
+    (
+        "hivebt_peer_connected_peers",
+        "Connections",
+        "gauge",
+        |shown| float(shown.stats.peers as u64),
+    ),
+    (
+        "hivebt_peer_completion_ratio",
+        "How much is verified, or while checking, looked at, from 0 to 1",
+        "gauge",
+        |shown| shown.snapshot().percentage() / 100.0,
+    ),
+    (
+        "hivebt_peer_size_bytes",
+        "Payload that is wanted",
+        "gauge",
+        |shown| float(shown.total),
+    ),
+    (
+        "hivebt_peer_complete",
+        "1 if the payload is verified and lies under its own name",
+        "gauge",
+        |shown| f64::from(u8::from(shown.complete)),
+    ),
+];
+
+const STATES: [&str; 6] = [
+    "checking",
+    "downloading",
+    "seeding",
+    "paused",
+    "finished",
+    "error",
+];
+
+pub(super) fn render(overview: &Overview) -> String {
+    let mut out = String::new();
+    head(
+        "hivebt_peer_build_info",
+        "The version that runs",
+        "gauge",
+        &mut out,
+    );
+    // Writing to a string cannot fail, here and below.
+    let _ = writeln!(
+        out,
+        "hivebt_peer_build_info{{version=\"{}\"}} 1",
+        env!("CARGO_PKG_VERSION")
+    );
+    for (name, help, value) in [
+        (
+            "hivebt_peer_uptime_seconds",
+            "Time since the start",
+            overview.uptime.as_secs(),
+        ),
+        (
+            "hivebt_peer_upload_limit_bytes_per_second",
+            "Limit of all torrents together, 0 for none",
+            overview.max_upload,
+        ),
+        (
+            "hivebt_peer_download_limit_bytes_per_second",
+            "Limit of all torrents together, 0 for none",
+            overview.max_download,
+        ),
+    ] {
+        head(name, help, "gauge", &mut out);
+        let _ = writeln!(out, "{name} {value}");
+    }
+    let name = "hivebt_peer_torrents";
+    head(name, "Torrents by what they are doing", "gauge", &mut out);
+    for state in STATES {
+        let those = overview.torrents.iter().filter(|t| t.state == state);
+        let _ = writeln!(out, "{name}{{state=\"{state}\"}} {}", those.count());
+    }
+    for (name, help, kind, value) in OF_TORRENTS {
+        head(name, help, kind, &mut out);
+        for shown in &overview.torrents {
+            let _ = writeln!(
+                out,
+                "{name}{{info_hash=\"{}\",name=\"{}\"}} {}",
+                shown.info_hash,
+                Label(&shown.name),
+                value(shown)
+            );
+        }
+    }
+    out
+}
