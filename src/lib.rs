@@ -39,11 +39,17 @@
 //! | `hash-N` | one a core, four at most | the queue of finished pieces | a piece, the end |
 //! | `examine`, `publish`, `on-complete`, `farewell`, `resolver` | when needed | files; a command; HTTP or UDP (2.5 s); a name's address | – |
 //! | `signals` | one | signals | a signal |
-//! | main | one | occurrences, one second at a time | any of the above |
+//! | `gate 0`, `pages`, `relay N` | six, where the status is served | epoll; a request (half a second); the run's answer (10 s) | a connection; the gate; the run |
+//! | main | one | occurrences, one second at a time | any of the above, a question over HTTP |
 //!
 //! The tracker has a few epoll workers, which never block on a connection, a `datagrams` thread with a socket of its own for each core and address (eight at most), one thread of
 //! `tiny_http`, a caretaker, with `--torrents` one that looks through the folder, and one named `reach` for each
 //! dial that somebody asks for (eight at most, 3 s each); its main thread writes the state file.
+//!
+//! ## One question, from a browser to the page
+//! Where `hivebt-peer` serves its status ([`app::peer::status`]), the gate lets the guard judge the head before it takes a body; a route turns the request into an
+//! [`Ask`](app::peer::api::Ask), which goes to the main thread like any other occurrence. There alone torrents come and go ([`app::peer::watched`]). What comes back is one
+//! [`Overview`](app::peer::overview::Overview), and page, JSON and metrics are made of it.
 //!
 //! ## Glossary
 //! - **info-hash**: the SHA-1 of a torrent's `info` dictionary; names the swarm.

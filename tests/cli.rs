@@ -76,7 +76,12 @@ fn every_program_and_subcommand_explains_itself() {
     let subcommands: [(&str, &[&str]); 3] = [
         ("create", &["", "show", "verify", "magnet"]),
         ("tracker", &[""]),
-        ("peer", &["", "get", "seed", "share", "wait", "doctor"]),
+        (
+            "peer",
+            &[
+                "", "get", "seed", "share", "run", "status", "wait", "doctor",
+            ],
+        ),
     ];
     for (name, subcommands) in subcommands {
         for subcommand in subcommands {

@@ -444,7 +444,7 @@ fn page_statistics_and_metrics_tell_the_same_numbers() {
     let page = station.get("/");
     for part in [
         "<dt>Received</dt><dd>3.0 MiB</dd>",
-        "<strong>paused</strong><span>100 % of 3.0 MiB</span>",
+        "<strong>paused</strong><span>100.00 % of 3.0 MiB</span>",
         "<bdi>payload.bin</bdi>",
     ] {
         assert!(page.contains(part), "{part}\n{page}");

@@ -1,6 +1,9 @@
 //! What others may ask of a run, and what it does about it, on the run's own thread.
 
-use crate::app::failure::Failure;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::app::failure::{Exit, Failure};
 use crate::base::id::InfoHash;
 use crate::core::shares::Priority;
 use crate::proto::metainfo::Metainfo;
@@ -41,6 +44,34 @@ pub enum Reply {
     Fixed,
     /// Nothing, because it went wrong.
     Failed(Failure),
+}
+
+/// Where an answer is waited for. A channel would be more than one answer needs.
+#[derive(Default)]
+pub struct Slot {
+    reply: Mutex<Option<Reply>>,
+    filled: Condvar,
+}
+
+impl Slot {
+    /// Puts the answer there.
+    pub fn fill(&self, reply: Reply) {
+        *self.lock() = Some(reply);
+        self.filled.notify_one();
+    }
+
+    /// Waits for it, but not for longer than `limit`.
+    #[must_use]
+    pub fn wait(&self, limit: Duration) -> Option<Reply> {
+        let waited = self
+            .filled
+            .wait_timeout_while(self.lock(), limit, |reply| reply.is_none());
+        waited.unwrap_or_else(PoisonError::into_inner).0.take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Reply>> {
+        self.reply.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Run {
@@ -111,7 +142,7 @@ impl Run {
             Reply::Overview(self.overview(false).into())
         } else {
             let cause = "cannot start a thread for the limit: the system refuses";
-            Reply::Failed(Failure::plain(crate::app::failure::Exit::Failed, cause))
+            Reply::Failed(Failure::plain(Exit::Failed, cause))
         }
     }
 }

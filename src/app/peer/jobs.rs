@@ -1,39 +1,47 @@
 //! The torrents of a run. Each has a number, which is never used twice: news of one that has gone, or of an earlier attempt, finds nobody.
 
-use std::collections::BTreeMap;
 use std::ops::{Index, IndexMut};
 
 use crate::base::id::InfoHash;
 
 use super::job::Job;
 
-/// See the module.
+/// What a fault in the program would say.
+const NONE: &str = "whoever has a number asks `contains` first";
+
+/// See the module. There are few enough of them to be looked through.
 #[derive(Default)]
 pub struct Jobs {
     next: usize,
-    jobs: BTreeMap<usize, Job>,
+    jobs: Vec<(usize, Job)>,
 }
 
 impl Jobs {
     /// Takes one in; returns its number.
     pub fn insert(&mut self, job: Job) -> usize {
-        let index = self.next;
-        self.next += 1;
-        self.jobs.insert(index, job);
+        let index = self.fresh();
+        self.jobs.push((index, job));
         index
     }
 
-    /// Lets one go.
-    pub fn remove(&mut self, index: usize) -> Option<Job> {
-        self.jobs.remove(&index)
+    fn fresh(&mut self) -> usize {
+        self.next += 1;
+        self.next
     }
 
-    /// Gives one another number, for another attempt.
+    /// Lets one go.
+    pub fn remove(&mut self, index: usize) {
+        self.jobs.retain(|(number, _)| *number != index);
+    }
+
+    /// Gives one another number, for another attempt; returns it.
     pub fn renumber(&mut self, index: usize) -> usize {
-        match self.remove(index) {
-            Some(job) => self.insert(job),
-            None => index,
+        let fresh = self.fresh();
+        let mut jobs = self.jobs.iter_mut();
+        if let Some((number, _)) = jobs.find(|(number, _)| *number == index) {
+            *number = fresh;
         }
+        fresh
     }
 
     /// How many there are.
@@ -51,35 +59,37 @@ impl Jobs {
     /// Whether there is one of this number.
     #[must_use]
     pub fn contains(&self, index: usize) -> bool {
-        self.jobs.contains_key(&index)
+        self.jobs.iter().any(|(number, _)| *number == index)
     }
 
     /// All numbers, as of now.
     #[must_use]
     pub fn numbers(&self) -> Vec<usize> {
-        self.jobs.keys().copied().collect()
+        self.jobs.iter().map(|(number, _)| *number).collect()
     }
 
     /// The number of a torrent.
     #[must_use]
     pub fn find(&self, info_hash: InfoHash) -> Option<usize> {
         let mut jobs = self.jobs.iter();
-        jobs.find_map(|(&index, job)| (job.info_hash() == info_hash).then_some(index))
+        jobs.find_map(|(number, job)| (job.info_hash() == info_hash).then_some(*number))
     }
 
     /// All of them, those that came first in front.
     pub fn iter(&self) -> impl Iterator<Item = &Job> {
-        self.jobs.values()
+        self.jobs.iter().map(|(_, job)| job)
     }
 
     /// The same, to change them.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Job> {
-        self.jobs.values_mut()
+        self.jobs.iter_mut().map(|(_, job)| job)
     }
 
     /// Takes all of them.
     pub fn take(&mut self) -> impl Iterator<Item = Job> + use<> {
-        std::mem::take(&mut self.jobs).into_values()
+        std::mem::take(&mut self.jobs)
+            .into_iter()
+            .map(|(_, job)| job)
     }
 }
 
@@ -97,14 +107,16 @@ impl Index<usize> for Jobs {
     type Output = Job;
 
     fn index(&self, index: usize) -> &Job {
-        &self.jobs[&index]
+        let mut jobs = self.jobs.iter();
+        let found = jobs.find(|(number, _)| *number == index);
+        &found.expect(NONE).1
     }
 }
 
 impl IndexMut<usize> for Jobs {
     fn index_mut(&mut self, index: usize) -> &mut Job {
-        self.jobs
-            .get_mut(&index)
-            .expect("whoever has a number asks `contains` first")
+        let mut jobs = self.jobs.iter_mut();
+        let found = jobs.find(|(number, _)| *number == index);
+        &mut found.expect(NONE).1
     }
 }

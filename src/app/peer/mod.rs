@@ -1,8 +1,8 @@
 //! `hivebt-peer`: downloads and seeds.
 
 pub mod announcer;
-mod asker;
 pub mod api;
+mod asker;
 pub mod batches;
 pub mod clock;
 pub mod connection;

@@ -69,7 +69,7 @@ impl Shown {
             Some(torrent) if detailed && job.is_active() => torrent.peers(),
             _ => Vec::new(),
         };
-        peers.sort_by_key(|peer| std::cmp::Reverse(peer.download_rate + peer.upload_rate));
+        peers.sort_unstable_by_key(|peer| std::cmp::Reverse(peer.download_rate + peer.upload_rate));
         peers.truncate(PEERS);
         let refused = || {
             let (url, reason) = job.refusals.first()?;

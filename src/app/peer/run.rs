@@ -1,6 +1,6 @@
 //! A run of `get`, `seed`, the bare form or `run`: one loop that hears of everything and decides when it is over.
 
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::app::signals::Signal;
 use crate::core::swarm::event::Config;
 
 use super::announcer::{Announcer, Farewell, Identity, Word};
-use super::api::{Ask, Reply};
+use super::api::{Ask, Slot};
 use super::history;
 use super::job::{Job, Phase};
 use super::jobs::Jobs;
@@ -42,7 +42,7 @@ pub enum Occurrence {
     /// The command of `--on-complete` has ended.
     Hooked(usize, Result<(), Failure>),
     /// Somebody asks over HTTP. Whoever does not wait any longer need not be answered.
-    Asked(Ask, SyncSender<Reply>),
+    Asked(Ask, Arc<Slot>),
 }
 
 impl Occurrence {
@@ -187,7 +187,8 @@ impl Run {
         match occurrence {
             Occurrence::Signal(_) => {}
             Occurrence::Asked(ask, reply) => {
-                let _ = reply.send(self.reply(ask));
+                let answer = self.reply(ask);
+                reply.fill(answer);
             }
             Occurrence::Examined(index, examined) => {
                 if !self.is_free(index) {

@@ -2,9 +2,8 @@
 //!
 //! The folder is the list. What the API adds is put there under its info-hash, and what it removes is taken away from there, so that the next run does the same.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{self, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -55,6 +54,8 @@ impl Watched {
         readable.map_err(|cause| {
             Failure::new(Exit::Storage, "read the folder", list.display(), cause)
         })?;
+        // Others are told of paths who have another working directory.
+        let payloads = path::absolute(&payloads).unwrap_or(payloads);
         Ok(Self {
             torrents: TorrentFolder::new(list, |_, metainfo, _| metainfo.clone()),
             due: Instant::now(),
@@ -85,14 +86,12 @@ impl Watched {
         })
     }
 
-    /// The torrents; of files that hold the same one, the first.
-    fn list(&self) -> BTreeMap<InfoHash, Arc<Metainfo>> {
-        let mut list = BTreeMap::new();
-        for (_, metainfo) in self.torrents.entries() {
-            list.entry(metainfo.info_hash)
-                .or_insert_with(|| Arc::clone(&**metainfo));
-        }
-        list
+    /// The torrents; one that several files hold, several times.
+    fn list(&self) -> Vec<Arc<Metainfo>> {
+        let entries = self.torrents.entries();
+        entries
+            .map(|(_, metainfo)| Arc::clone(&**metainfo))
+            .collect()
     }
 }
 
@@ -131,11 +130,12 @@ impl Run {
             .for_each(|fault| self.teller.error(fault));
         let Some(list) = list else { return };
         for index in self.jobs.numbers() {
-            if !list.contains_key(&self.jobs[index].info_hash()) {
+            let info_hash = self.jobs[index].info_hash();
+            if !list.iter().any(|listed| listed.info_hash == info_hash) {
                 self.discard(index);
             }
         }
-        for (_, metainfo) in list {
+        for metainfo in list {
             self.adopt(metainfo);
         }
     }
@@ -236,11 +236,11 @@ impl Run {
         self.obey(index);
     }
 
-    /// Lets a torrent go on: one that rests, or has failed.
+    /// Lets a torrent go on: one that rests, has failed, or has been seeded enough.
     pub(super) fn resume(&mut self, index: usize) {
         self.jobs[index].wish = Wish::Run;
         let job = &self.jobs[index];
-        if !job.busy && matches!(job.phase, Phase::Paused | Phase::Ended(Err(_))) {
+        if !job.busy && !job.is_active() {
             let index = self.jobs.renumber(index);
             self.jobs[index].renew();
             self.examine(index);

@@ -1,6 +1,6 @@
 //! A folder of .torrent files that the tracker hands out under `/torrents/`: what is in it is served, nothing else is.
 //!
-//! It is looked through every few seconds, as [`torrent_folder`](crate::app::torrent_folder) has it. Files stay on disk and are read when somebody wants them, so a
+//! It is looked through every few seconds, as [`torrent_folder`] has it. Files stay on disk and are read when somebody wants them, so a
 //! folder of ten thousand costs little memory; what is sent is what was looked at, or nothing.
 
 use std::collections::{BTreeMap, HashMap};

@@ -129,7 +129,7 @@ impl Gate {
             workers: Vec::new(),
         };
         for n in 0..config.workers.max(1) {
-            let worker = Worker::new(Arc::clone(&shared), relays.clone(), handler())?;
+            let worker = Worker::new(Arc::clone(&shared), relays.clone(), Box::new(handler()))?;
             let thread = thread::Builder::new().name(format!("gate {n}"));
             gate.workers.push(thread.spawn(move || worker.run())?);
         }

@@ -68,12 +68,12 @@ enum Fate {
 }
 
 /// See the module.
-pub(super) struct Worker<H> {
+pub(super) struct Worker {
     shared: Arc<Shared>,
     relays: Relays,
     /// Where the relays put connections with their answers.
     back: Arc<Back>,
-    handler: H,
+    handler: Box<dyn Handler>,
     epoll: OwnedFd,
     conns: Slab,
     /// Where bytes are read into; most requests never leave it.
@@ -85,8 +85,12 @@ pub(super) struct Worker<H> {
     resting: bool,
 }
 
-impl<H: Handler> Worker<H> {
-    pub(super) fn new(shared: Arc<Shared>, relays: Relays, handler: H) -> io::Result<Self> {
+impl Worker {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        relays: Relays,
+        handler: Box<dyn Handler>,
+    ) -> io::Result<Self> {
         let worker = Self {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             shared,

@@ -1,61 +1,55 @@
 //! `/metrics`: the statistics in Prometheus' text format. Names carry units, and counters end in `_total`. Peers are not among the labels.
 
-use std::fmt::Write;
+use std::fmt::{self, Display, Formatter, Write};
 
 use super::super::overview::{Overview, Shown};
-use crate::app::web::prometheus::{Label, float, head};
+use crate::app::web::prometheus::{Label, head};
 
 /// What is known of each torrent: name, what it is, type, and its value.
-type OfTorrent = (&'static str, &'static str, &'static str, fn(&Shown) -> f64);
+type OfTorrent = (&'static str, &'static str, &'static str, fn(&Shown) -> u64);
 
-const OF_TORRENTS: [OfTorrent; 8] = [
+const OF_TORRENTS: [OfTorrent; 7] = [
     (
         "hivebt_peer_uploaded_bytes_total",
         "Payload sent",
         "counter",
-        |shown| float(shown.stats.uploaded),
+        |shown| shown.stats.uploaded,
     ),
     (
         "hivebt_peer_downloaded_bytes_total",
         "Payload received, what was of no use included",
         "counter",
-        |shown| float(shown.stats.downloaded),
+        |shown| shown.stats.downloaded,
     ),
     (
         "hivebt_peer_upload_bytes_per_second",
         "Payload sent of late",
         "gauge",
-        |shown| float(shown.stats.upload_rate),
+        |shown| shown.stats.upload_rate,
     ),
     (
         "hivebt_peer_download_bytes_per_second",
         "Payload received of late",
         "gauge",
-        |shown| float(shown.stats.download_rate),
+        |shown| shown.stats.download_rate,
     ),
     (
         "hivebt_peer_connected_peers",
         "Connections",
         "gauge",
-        |shown| float(shown.stats.peers as u64),
-    ),
-    (
-        "hivebt_peer_completion_ratio",
-        "How much is verified, or while checking, looked at, from 0 to 1",
-        "gauge",
-        |shown| shown.snapshot().percentage() / 100.0,
+        |shown| shown.stats.peers as u64,
     ),
     (
         "hivebt_peer_size_bytes",
         "Payload that is wanted",
         "gauge",
-        |shown| float(shown.total),
+        |shown| shown.total,
     ),
     (
         "hivebt_peer_complete",
         "1 if the payload is verified and lies under its own name",
         "gauge",
-        |shown| f64::from(u8::from(shown.complete)),
+        |shown| shown.complete.into(),
     ),
 ];
 
@@ -111,14 +105,28 @@ pub(super) fn render(overview: &Overview) -> String {
     for (name, help, kind, value) in OF_TORRENTS {
         head(name, help, kind, &mut out);
         for shown in &overview.torrents {
-            let _ = writeln!(
-                out,
-                "{name}{{info_hash=\"{}\",name=\"{}\"}} {}",
-                shown.info_hash,
-                Label(&shown.name),
-                value(shown)
-            );
+            let _ = writeln!(out, "{name}{} {}", Labels(shown), value(shown));
         }
     }
+    let name = "hivebt_peer_completion_ratio";
+    let help = "How much is verified, or while checking, looked at, from 0 to 1";
+    head(name, help, "gauge", &mut out);
+    for shown in &overview.torrents {
+        let ratio = shown.snapshot().percentage() / 100.0;
+        let _ = writeln!(out, "{name}{} {ratio:.4}", Labels(shown));
+    }
     out
+}
+
+/// Those of a torrent.
+struct Labels<'a>(&'a Shown);
+
+impl Display for Labels<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Shown {
+            info_hash, name, ..
+        } = self.0;
+        let name = Label(name);
+        write!(f, "{{info_hash=\"{info_hash}\",name=\"{name}\"}}")
+    }
 }

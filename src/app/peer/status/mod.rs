@@ -1,7 +1,7 @@
 //! What others see of a run, and how they steer it: HTTP, behind the gate.
 //!
-//! The gate bounds connections, heads and bodies, and gives up slow clients; the [guard] lets nobody pass whom the operator does not mean; [routes]
-//! turn requests into questions to the run and its answers into [JSON](json), [metrics] or the [page].
+//! The gate bounds connections, heads and bodies, and gives up slow clients; the guard lets nobody pass whom the operator does not mean; routes
+//! turn requests into questions to the run and its answers into JSON, metrics or the page.
 
 mod guard;
 mod json;

@@ -75,7 +75,7 @@ fn totals(overview: &Overview, out: &mut String) {
 
 fn torrent(shown: &Shown, out: &mut String) {
     let hash = shown.info_hash;
-    let percent = shown.snapshot().percentage();
+    let percent = format!("{:.2}", shown.snapshot().percentage());
     let done = if shown.complete { " done" } else { "" };
     let _ = write!(
         out,
@@ -142,7 +142,7 @@ fn peers(shown: &Shown, out: &mut String) {
     for peer in shown.peers.iter().take(PEERS) {
         let _ = writeln!(
             out,
-            "<tr><th scope=\"row\">{}</th><td><bdi>{}</bdi></td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td><td>{}</td></tr>",
+            "<tr><th scope=\"row\">{}</th><td><bdi>{}</bdi></td><td class=\"n\">{:.1}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td><td>{}</td></tr>",
             peer.addr,
             Escaped(&peer.client),
             percent(peer.have, shown.pieces),
@@ -241,7 +241,7 @@ mod tests {
         let page = render(&overview(vec![shown("task")]), "");
         for part in [
             "<strong>downloading</strong>",
-            "25 % of 200 B",
+            "25.00 % of 200 B",
             "done in about 0:15",
             "<td>waits</td><td>yes</td>",
             "points=\"97,29.5 98,29.5 99,0.5 \"",

@@ -1,6 +1,7 @@
 //! Which request is which question to the run, and what becomes of the answer.
 
-use std::sync::mpsc::{Sender, sync_channel};
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use crate::app::web::{HTML, JSON, asset, prometheus};
@@ -10,7 +11,7 @@ use crate::core::shares::Priority;
 use crate::net::http_server::{Method, Page, PageRequest};
 use crate::proto::metainfo::Metainfo;
 
-use super::super::api::{Ask, Reply};
+use super::super::api::{Ask, Reply, Slot};
 use super::super::run::Occurrence;
 use super::{json, metrics, page};
 
@@ -133,11 +134,10 @@ fn limit(body: &[u8]) -> Result<Ask, Refusal> {
 }
 
 fn put(ask: Ask, run: &Sender<Occurrence>) -> Result<Reply, Refusal> {
-    let (reply, answer) = sync_channel(1);
-    // Without a run there is no answer either.
-    let _ = run.send(Occurrence::Asked(ask, reply));
-    let busy = |_| (503, "busy or about to stop; try again".to_owned());
-    answer.recv_timeout(PATIENCE).map_err(busy)
+    let slot = Arc::<Slot>::default();
+    let sent = run.send(Occurrence::Asked(ask, slot.clone()));
+    let reply = sent.ok().and_then(|()| slot.wait(PATIENCE));
+    reply.ok_or_else(|| (503, "busy or about to stop; try again".to_owned()))
 }
 
 fn show_as(show: Show, reply: Reply, wanted: &PageRequest) -> Result<Page, Refusal> {
