@@ -62,6 +62,12 @@ impl Meter {
     }
 }
 
+/// How long `bytes` take at `rate` bytes a second; one byte a second at least.
+#[must_use]
+pub fn time_for(bytes: f64, rate: f64) -> Duration {
+    Duration::try_from_secs_f64(bytes / rate.max(1.0)).unwrap_or(Duration::MAX)
+}
+
 /// What a link has been seen to carry: the busiest of the stretches of time that have passed, older ones counting a little less.
 ///
 /// A [`Meter`] would mistake the burst that fills a socket's buffer for speed.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::base::geometry::{BLOCK, Geometry, PieceIndex};
 use crate::base::time::Time;
+use crate::core::rate::time_for;
 
 use super::event::PeerKey;
 
@@ -243,8 +244,7 @@ impl Assigner {
             return LEAST_PATIENCE;
         }
         let ahead = f64::from(self.geometry.piece_length()) * 4.0;
-        let expected = Duration::try_from_secs_f64(ahead / rate.max(1.0)).unwrap_or(MOST_PATIENCE);
-        expected
+        time_for(ahead, rate)
             .saturating_mul(PATIENCE)
             .clamp(LEAST_PATIENCE, MOST_PATIENCE)
     }

@@ -345,9 +345,14 @@ impl Swarm {
         }
     }
 
-    /// Makes the next deadline no later than `at`.
+    /// Makes the next sweep no later than `at`.
     fn wake_by(&mut self, now: Time, at: Time) {
-        let at = at.max(now + LEAST_TICK);
-        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+        no_later(&mut self.wake, now, at);
     }
+}
+
+/// Makes `due` no later than `at`, but not before the next tick.
+fn no_later(due: &mut Option<Time>, now: Time, at: Time) {
+    let at = at.max(now + LEAST_TICK);
+    *due = Some(due.map_or(at, |due| due.min(at)));
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::base::geometry::BLOCK;
 use crate::base::time::Time;
+use crate::core::rate::time_for;
 use crate::proto::peer::message::Message;
 
 use super::Swarm;
@@ -88,5 +89,5 @@ fn tail(peer: &Peer, now: Time) -> impl Iterator<Item = &Asked> {
 fn wait(peer: &Peer, now: Time) -> Duration {
     let bytes = peer.download.owed.len() as f64 * f64::from(BLOCK);
     let rate = peer.download.pipeline.rate(now);
-    Duration::try_from_secs_f64(bytes / rate.max(1.0)).unwrap_or(Duration::MAX)
+    time_for(bytes, rate)
 }

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::base::time::Time;
-use crate::core::rate::Meter;
+use crate::core::rate::{Meter, time_for};
 
 /// Over which time progress is measured.
 const WINDOW: Duration = Duration::from_secs(1);
@@ -40,8 +40,6 @@ pub(super) struct Restraint {
     started: Option<Time>,
     /// When the last one was.
     last: Time,
-    /// How long it was, in bytes.
-    piece: u32,
     pause: Option<Pause>,
 }
 
@@ -63,7 +61,6 @@ impl Restraint {
             progress: Meter::new(WINDOW),
             started: None,
             last: Time::ZERO,
-            piece: 0,
             pause: None,
         }
     }
@@ -72,20 +69,26 @@ impl Restraint {
     pub(super) fn announced(&mut self, now: Time, bytes: u32) {
         self.started.get_or_insert(now);
         self.last = now;
-        self.piece = bytes;
         self.progress.add(now, u64::from(bytes));
     }
 
     /// Whether the swarm needs us, of whose peers `lacking` lack something, on average the share `missing` of the payload, given that we
-    /// have been sending `sent` bytes a second. The first question begins the pause.
-    pub(super) fn is_over(&mut self, now: Time, lacking: usize, missing: f64, sent: f64) -> bool {
+    /// have been sending `sent` bytes a second and that a piece has `piece` bytes. The first question begins the pause.
+    pub(super) fn is_over(
+        &mut self,
+        now: Time,
+        piece: u32,
+        lacking: usize,
+        missing: f64,
+        sent: f64,
+    ) -> bool {
         let rate = self.progress.rate(now);
         let length = self.length(now);
         let pause = self.pause.get_or_insert(Pause {
             until: now + length,
             expected: (rate - sent * MISSED).min(sent * PLENTY),
             slow_since: None,
-            silence: span(f64::from(self.piece), rate, STOPPED).max(length),
+            silence: time_for(f64::from(piece) * STOPPED, rate).max(length),
         });
         if lacking < SWARM || missing < END {
             return true;
@@ -127,13 +130,8 @@ impl Restraint {
     pub(super) fn patience(&self, now: Time, piece: u32, peers: usize) -> Duration {
         let each =
             self.progress.rate(now) / f64::from(u32::try_from(peers.max(1)).unwrap_or(u32::MAX));
-        span(f64::from(piece), each, STARVED).max(self.length(now) * STARVED_PAUSES)
+        time_for(f64::from(piece) * STARVED, each).max(self.length(now) * STARVED_PAUSES)
     }
-}
-
-/// So many times what `bytes` take at `rate` bytes a second.
-fn span(bytes: f64, rate: f64, times: f64) -> Duration {
-    Duration::try_from_secs_f64(bytes / rate.max(1.0) * times).unwrap_or(Duration::MAX)
 }
 
 #[cfg(test)]
@@ -160,9 +158,9 @@ mod tests {
     fn a_swarm_that_gets_on_as_before_needs_no_origin() {
         let mut restraint = Restraint::new();
         announce(&mut restraint, 0, 5, 80);
-        assert!(!restraint.is_over(Time::from_secs(5), 8, 0.5, pieces_a_second(10)));
+        assert!(!restraint.is_over(Time::from_secs(5), PIECE, 8, 0.5, pieces_a_second(10)));
         announce(&mut restraint, 5, 10, 80);
-        assert!(!restraint.is_over(Time::from_secs(10), 8, 0.5, 0.0));
+        assert!(!restraint.is_over(Time::from_secs(10), PIECE, 8, 0.5, 0.0));
     }
 
     #[test]
@@ -170,49 +168,49 @@ mod tests {
         let mut restraint = Restraint::new();
         announce(&mut restraint, 0, 5, 80);
         let sent = pieces_a_second(70);
-        assert!(!restraint.is_over(Time::from_secs(5), 8, 0.5, sent));
+        assert!(!restraint.is_over(Time::from_secs(5), PIECE, 8, 0.5, sent));
         announce(&mut restraint, 5, 10, 10);
-        assert!(!restraint.is_over(Time::from_micros(5_500_000), 8, 0.5, sent));
+        assert!(!restraint.is_over(Time::from_micros(5_500_000), PIECE, 8, 0.5, sent));
         assert!(
-            !restraint.is_over(Time::from_secs(8), 8, 0.5, 0.0),
+            !restraint.is_over(Time::from_secs(8), PIECE, 8, 0.5, 0.0),
             "once is a moment"
         );
-        assert!(restraint.is_over(Time::from_secs(10), 8, 0.5, 0.0));
+        assert!(restraint.is_over(Time::from_secs(10), PIECE, 8, 0.5, 0.0));
     }
 
     #[test]
     fn a_swarm_that_does_plenty_by_itself_gets_no_help_for_a_moment_of_weakness() {
         let mut restraint = Restraint::new();
         announce(&mut restraint, 0, 5, 80);
-        assert!(!restraint.is_over(Time::from_secs(5), 8, 0.5, pieces_a_second(10)));
+        assert!(!restraint.is_over(Time::from_secs(5), PIECE, 8, 0.5, pieces_a_second(10)));
         announce(&mut restraint, 5, 10, 40);
-        assert!(!restraint.is_over(Time::from_secs(8), 8, 0.5, 0.0));
-        assert!(!restraint.is_over(Time::from_secs(10), 8, 0.5, 0.0));
+        assert!(!restraint.is_over(Time::from_secs(8), PIECE, 8, 0.5, 0.0));
+        assert!(!restraint.is_over(Time::from_secs(10), PIECE, 8, 0.5, 0.0));
     }
 
     #[test]
     fn a_swarm_that_comes_to_a_stop_gets_help() {
         let mut restraint = Restraint::new();
         announce(&mut restraint, 0, 5, 80);
-        assert!(!restraint.is_over(Time::from_secs(5), 8, 0.5, pieces_a_second(10)));
+        assert!(!restraint.is_over(Time::from_secs(5), PIECE, 8, 0.5, pieces_a_second(10)));
         assert!(
-            !restraint.is_over(Time::from_micros(5_500_000), 8, 0.5, 0.0),
+            !restraint.is_over(Time::from_micros(5_500_000), PIECE, 8, 0.5, 0.0),
             "a moment is no stop"
         );
-        assert!(restraint.is_over(Time::from_micros(5_700_000), 8, 0.5, 0.0));
+        assert!(restraint.is_over(Time::from_micros(5_700_000), PIECE, 8, 0.5, 0.0));
     }
 
     #[test]
     fn near_the_end_everybody_helps() {
         let mut restraint = Restraint::new();
         announce(&mut restraint, 0, 5, 80);
-        assert!(restraint.is_over(Time::from_secs(5), 8, 0.09, 0.0));
+        assert!(restraint.is_over(Time::from_secs(5), PIECE, 8, 0.09, 0.0));
     }
 
     #[test]
     fn two_peers_are_no_swarm() {
         let mut restraint = Restraint::new();
-        assert!(restraint.is_over(Time::from_secs(5), 2, 0.5, 0.0));
+        assert!(restraint.is_over(Time::from_secs(5), PIECE, 2, 0.5, 0.0));
     }
 
     #[test]

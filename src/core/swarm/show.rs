@@ -67,10 +67,10 @@ impl Swarm {
             f64::from(self.have.len()) * f64::from(u32::try_from(lacking).unwrap_or(u32::MAX));
         let missing = 1.0 - held / all.max(1.0);
         let sent = self.up.meter.rate(now);
-        if self.restraint.is_over(now, lacking, missing, sent) {
+        let piece = self.geometry.piece_length();
+        if self.restraint.is_over(now, piece, lacking, missing, sent) {
             return self.reveal_all(now, out);
         }
-        let piece = self.geometry.piece_length();
         let patience = self.restraint.patience(now, piece, lacking);
         let starved = |p: &Peer| p.shown.is_some() && now.since(p.announced) >= patience;
         let starving: Vec<_> = self.peers.iter().filter(|(_, p)| starved(p)).collect();

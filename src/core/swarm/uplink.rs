@@ -7,10 +7,11 @@
 use std::time::Duration;
 
 use crate::base::time::Time;
+use crate::core::rate::time_for;
 
 use super::event::{Action, PeerKey};
 use super::peer::Peer;
-use super::{LEAST_TICK, Swarm};
+use super::{Swarm, no_later};
 
 /// Writers that hold the uplink at a time: with fewer, it idles while one wakes up; with many, pieces arrive late.
 const HOLDERS: usize = 3;
@@ -18,7 +19,7 @@ const HOLDERS: usize = 3;
 const HOLDERS_AT_FIRST: usize = 2;
 /// A writer that has not come back after so many times the time that its batch should take, among the others', is held up by its receiver,
 /// and does not count.
-const LATE: f64 = 4.0;
+const LATE: u32 = 4;
 /// The time that a batch should take as long as nobody knows what the uplink carries.
 const UNKNOWN: Duration = Duration::from_millis(25);
 /// But it has at least this long.
@@ -79,11 +80,11 @@ impl Swarm {
         let rate = self.uplink.most(now);
         #[allow(clippy::cast_precision_loss)]
         let expected = if rate > 0.0 {
-            bytes as f64 / rate * HOLDERS as f64
+            time_for(bytes as f64 * HOLDERS as f64, rate)
         } else {
-            UNKNOWN.as_secs_f64()
+            UNKNOWN
         };
-        let time = Duration::try_from_secs_f64(expected * LATE).unwrap_or(MOST_LATE);
+        let time = expected.saturating_mul(LATE);
         if let Some(peer) = self.peers.get_mut(&key) {
             peer.upload.writer = Writer::Sending(now + time.clamp(LEAST_LATE, MOST_LATE));
         }
@@ -123,8 +124,7 @@ impl Swarm {
         }
         let waits = |p: &Peer| p.upload.writer == Writer::Waiting;
         if self.peers.values().any(waits) {
-            let at = next.unwrap_or(now + LEAST_LATE).max(now + LEAST_TICK);
-            self.uplink_due = Some(self.uplink_due.map_or(at, |due| due.min(at)));
+            no_later(&mut self.uplink_due, now, next.unwrap_or(now + LEAST_LATE));
         }
         false
     }
@@ -137,7 +137,7 @@ impl Swarm {
         let only_seed = self.assigner.is_active();
         let rng = &mut self.rng;
         let waiting = self.peers.iter().filter_map(|(&key, peer)| {
-            if !matches!(peer.upload.writer, Writer::Waiting) {
+            if peer.upload.writer != Writer::Waiting {
                 return None;
             }
             let queue = &peer.upload.queue;
