@@ -1,0 +1,66 @@
+//! What `hivebt-peer --help` prints.
+
+/// What `hivebt-peer --help` prints.
+pub const HELP: &str = "\
+Downloads and seeds torrents.
+
+Usage:
+  hivebt-peer get SOURCE... [-o DIR]      download; SOURCE: file.torrent, http:// URL of one, or - (standard input)
+  hivebt-peer seed TORRENT... [-d DATA]   seed; DATA: the payload or the folder it lies in (default: beside the torrent)
+  hivebt-peer FILE.torrent                seed if the data beside it is complete, else download it and then seed
+  hivebt-peer run [--watch DIR]           long-lived: torrents come and go with the files in DIR, or over HTTP
+  hivebt-peer status [URL]                what a running one is doing (default http://127.0.0.1:6880)
+  hivebt-peer share PATH...               create, track and seed in one process; prints the command a worker runs
+  hivebt-peer wait TORRENT --complete N   until the torrent's tracker has counted N completed downloads; takes no part
+  hivebt-peer doctor [TORRENT|URL]        checks settings, tracker, port, address, clock, space, limits; says what to change
+
+Where:
+  -o, --output DIR         folder for downloads (default: the working directory; bare form: beside the torrent)
+  -d, --data PATH          payload to seed, or the folder it lies in
+Network:
+  -p, --port N|A-B         port to listen on, the first free of a range; 0 picks any (default 6881-6891)
+      --bind ADDR|IFACE    tie all traffic to a local address or an interface
+      --advertise IP[:PORT]  address to tell the tracker, where it cannot see the right one itself
+      --peer ADDR:PORT     a peer to connect to, besides those that the tracker names (repeatable)
+      --tracker ADDR:PORT  share: where the tracker listens (default [::]:8080, any free port if that is taken)
+      --min-size SIZE      share: what is smaller is not shared; if all is, exit 8: ordinary transfer will do
+Limits:
+      --max-upload RATE    bytes a second for all torrents together, with K, M or G; 0 = none (default)
+      --max-download RATE  likewise
+      --priority P         share of these limits beside other torrents: low, normal (default) or high, as 1 : 4 : 16
+      --max-peers N        connections for each torrent (default 200)
+      --max-uploads N      peers served at once (default: follows what the link can carry)
+      --cache SIZE         memory for unfinished pieces (default 24M)
+When to stop:
+      --seed               get: go on seeding after the download
+      --seed-for TIME      seed for this long (s, m, h, d), then stop
+      --seed-ratio R       seed until R times the payload has been sent, then stop
+      --until-peers N      seed until N other peers are complete, then stop; with --timeout, not for longer (exit 5)
+      --complete N         wait: so many downloads, as the tracker counts them
+      --timeout TIME       give up (exit 5) if a download, or what is waited for, is not finished in this time
+      --stall-timeout TIME give up (exit 5) if a download gets no data for this time
+How:
+      --select GLOB        fetch these files alone (repeatable); the pattern is matched below the torrent's top folder, as
+                           hivebt-create includes files: `*.csv` by name anywhere, `set/a*` from the top on, `set/` a whole folder
+      --sequential         fetch pieces in order
+      --recheck            hash what is there even if its state is known
+      --on-complete CMD    run this when a download is complete (split at spaces, no shell; HIVEBT_PATH, HIVEBT_INFO_HASH
+                           and HIVEBT_NAME in its environment); waits for it
+      --config FILE        settings (default: bt_config.json in the working directory, if there is one)
+Watching and steering (README, section hivebt-peer run):
+      --watch DIR          run: the .torrent files in DIR run (default: those that were added over HTTP, in .hivebt/torrents)
+      --status ADDR:PORT   serve page, statistics, metrics and API there (default for run: 127.0.0.1:6880)
+      --token TEXT         who asks has to know this (or HIVEBT_TOKEN in the environment); needed off loopback
+Output:
+      --json               events on standard output, a line of JSON each
+  -q, --quiet              only errors
+  -v, --verbose            also what peers and trackers do
+  -h, --help  -V, --version
+
+In the environment, HIVEBT_CONFIG, HIVEBT_OUTPUT, HIVEBT_PORT, HIVEBT_BIND, HIVEBT_ADVERTISE, HIVEBT_MAX_UPLOAD,
+HIVEBT_MAX_DOWNLOAD, HIVEBT_MAX_PEERS and HIVEBT_CACHE stand for the options of these names. Options win over the environment,
+which wins over the configuration. Proxies that the environment names (http_proxy) are not used.
+
+Exit codes: 0 done, 1 other failure, 2 usage, 3 invalid torrent, 4 data missing or wrong, 5 deadline, 6 storage, 7 network,
+8 nothing is as large as --min-size, 75 another run has this torrent in this folder, 130/143 interrupted (the same command continues).
+";
