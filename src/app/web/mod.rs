@@ -23,3 +23,16 @@ pub fn asset(path: &str) -> Option<(&'static str, &'static str)> {
         _ => return None,
     })
 }
+
+/// A page of the tracker or the peer, as `role` says. `stats` and `metrics` are the queries of its links to those; `main` is what it shows, escaped.
+#[must_use]
+pub fn page(role: &str, title: &str, [stats, metrics]: [&str; 2], main: &str) -> String {
+    // The longest last, since it holds what others wrote.
+    include_str!("frame.html")
+        .replace("{title}", title)
+        .replace("{role}", role)
+        .replace("{version}", env!("CARGO_PKG_VERSION"))
+        .replace("{stats}", stats)
+        .replace("{metrics}", metrics)
+        .replacen("{main}", main, 1)
+}

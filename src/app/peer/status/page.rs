@@ -8,9 +8,8 @@ use super::super::history::{EVERY, SAMPLES};
 use super::super::overview::{Overview, Shown};
 use super::json::percent;
 use crate::app::human;
+use crate::app::web;
 use crate::app::web::text::{Escaped, Grouped};
-
-const FRAME: &str = include_str!("frame.html");
 
 /// Torrents on the page; with more, the sums still count all of them.
 const TORRENTS: usize = 200;
@@ -44,12 +43,7 @@ pub(super) fn render(overview: &Overview, query: &str) -> String {
         "" => String::new(),
         query => format!("?{}", Escaped(query)),
     };
-    // The longest last, since it holds what others wrote.
-    FRAME
-        .replace("{title}", &title)
-        .replace("{version}", env!("CARGO_PKG_VERSION"))
-        .replace("{query}", &query)
-        .replacen("{main}", &main, 1)
+    web::page("peer", &title, [&query, &query], &main)
 }
 
 fn totals(overview: &Overview, out: &mut String) {

@@ -10,6 +10,7 @@ use super::overview::{Extent, Overview, Shown};
 use super::pages::{self, Room};
 use super::service::Service;
 use crate::app::human;
+use crate::app::web;
 use crate::app::web::text::{Escaped, Grouped};
 use crate::app::web::{HTML, asset, prometheus};
 use crate::core::tracker::{PeerView, SwarmView};
@@ -29,8 +30,6 @@ const OPEN: usize = 12;
 
 /// Leechers from which on they are also drawn by how far they are.
 const MANY: u32 = 20;
-
-const FRAME: &str = include_str!("frame.html");
 
 /// All rooms of the tracker as a program of its own: the page, what belongs to it, the metrics, and what is for programs.
 pub(super) fn rooms(path: &str) -> Option<Room> {
@@ -70,11 +69,7 @@ fn render(overview: &Overview, addresses: bool) -> String {
         0 => "hivebt tracker".to_owned(),
         n => format!("{} to go · hivebt tracker", Grouped(n)),
     };
-    // The longest last, since it holds what others wrote.
-    FRAME
-        .replace("{title}", &title)
-        .replace("{version}", env!("CARGO_PKG_VERSION"))
-        .replacen("{main}", &main, 1)
+    web::page("tracker", &title, ["?mode=everything", ""], &main)
 }
 
 fn totals(overview: &Overview, out: &mut String) {
