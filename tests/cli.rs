@@ -237,6 +237,12 @@ fn a_second_run_in_the_same_folder_is_exit_75() {
     first.wait_event("started", LIMIT);
     let second = run("get", get(&torrent.file, &to, &[]), LIMIT);
     assert_refused(&second, 75, "");
+    let quiet = run("get", get(&torrent.file, &to, &["-q"]), LIMIT);
+    assert_eq!(
+        (quiet.code, quiet.stderr.as_str()),
+        (75, ""),
+        "cron mails whatever is printed"
+    );
 }
 
 #[test]

@@ -44,7 +44,7 @@ use crate::net::http_client;
 
 use announcer::Identity;
 use job::Job;
-use options::{Command, Mode, Options};
+use options::{Command, Mode, Options, Verbosity};
 use payload::{Care, Purpose};
 use run::{Occurrence, Plan, Run};
 use selection::Selection;
@@ -102,7 +102,13 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
         });
     }
     refuse_twins(&torrents)?;
-    start(options, torrents)?.run()
+    let quiet = options.verbosity == Verbosity::Quiet;
+    let outcome = start(options, torrents)?.run();
+    match outcome {
+        // A cron job that overlaps with the last one is as it should be, and cron mails whatever is printed.
+        Err(failure) if quiet && failure.exit == Exit::Locked => Ok(Exit::Locked),
+        outcome => outcome,
+    }
 }
 
 /// Brings a run to the point where only [`Run::run`] is missing.

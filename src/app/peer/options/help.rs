@@ -53,7 +53,7 @@ Watching and steering (README, section hivebt-peer run):
       --token TEXT         who asks has to know this (or HIVEBT_TOKEN in the environment); needed off loopback
 Output:
       --json               events on standard output, a line of JSON each
-  -q, --quiet              only errors
+  -q, --quiet              only errors; nothing where another run is at it (exit 75)
   -v, --verbose            also what peers and trackers do
   -h, --help  -V, --version
 
