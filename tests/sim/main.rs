@@ -32,6 +32,7 @@ fn spec(complete: bool) -> Spec {
         complete,
         joins: Time::ZERO,
         config: Config::default(),
+        torrent: 0,
     }
 }
 
@@ -40,6 +41,14 @@ fn swarm(workers: usize) -> Vec<Spec> {
     let mut specs = vec![spec(true)];
     specs.resize(workers + 1, spec(false));
     specs
+}
+
+/// The same hosts with so many torrents at once: the specs of the first, then those of the second, and so on.
+fn at_once(torrents: usize, specs: &[Spec]) -> Vec<Spec> {
+    let of = |torrent| specs.iter().map(move |spec| (torrent, spec.clone()));
+    let all = (0..torrents).flat_map(of);
+    all.map(|(torrent, spec)| Spec { torrent, ..spec })
+        .collect()
 }
 
 /// The least time that anything could take (Kumar and Ross), in seconds.
@@ -174,6 +183,23 @@ fn the_same_seed_gives_the_same_run() {
     assert_eq!(runs[0].done, runs[1].done);
     assert_eq!(runs[0].sent, runs[1].sent);
     assert_ne!(runs[0].done, runs[2].done);
+}
+
+#[test]
+#[allow(clippy::cast_precision_loss)]
+fn several_torrents_at_once_share_the_links_and_finish_near_the_bound_of_all_of_them() {
+    let hosts = swarm(8);
+    let specs = at_once(3, &hosts);
+    let (geometry, limit) = (mib(16, 64), Time::from_secs(600));
+    let outcome = World::new(geometry, MS, 1, specs.clone()).run(&honest(&specs), limit);
+    let done = outcome.done.iter().map(|done| done.unwrap().as_secs_f64());
+    let ratio = done.fold(0.0, f64::max) / bound(3 * geometry.total(), &hosts);
+    eprintln!("three torrents at once: {ratio:.3} x bound");
+    assert!(ratio <= 1.15, "{ratio} x bound");
+    for origin in (0..specs.len()).step_by(hosts.len()) {
+        let copies = outcome.sent[origin] as f64 / geometry.total() as f64;
+        assert!(copies <= 1.3, "{copies} copies");
+    }
 }
 
 #[test]

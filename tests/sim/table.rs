@@ -5,7 +5,7 @@ use std::time::Duration;
 use hivebt::base::time::Time;
 
 use crate::world::{Character, Outcome, Spec, World};
-use crate::{LINK, MS, bound, honest, mib, swarm};
+use crate::{LINK, MS, at_once, bound, honest, mib, swarm};
 
 /// A swarm to be.
 struct Case {
@@ -37,18 +37,23 @@ impl Case {
     #[allow(clippy::cast_precision_loss)]
     fn row(&self) -> String {
         let outcome = self.run();
-        let workers = honest(&self.specs).into_iter().skip(1);
+        let workers = honest(&self.specs).into_iter();
+        let workers = workers.filter(|&n| !self.specs[n].complete);
         let times: Vec<f64> = workers
             .map(|n| {
                 let done = outcome.done[n].map_or(f64::INFINITY, Time::as_secs_f64);
                 done - self.specs[n].joins.as_secs_f64()
             })
             .collect();
-        let total = mib(64, 256).total();
-        let bound = bound(total, &self.specs);
+        // Several torrents at once take their hosts' links as one of all their bytes does.
+        let torrents = 1 + self.specs.last().map_or(0, |spec| spec.torrent);
+        let total = mib(64, 256).total() * torrents as u64;
+        let hosts = self.specs.len() / torrents;
+        let bound = bound(total, &self.specs[..hosts]);
         let most = times.iter().copied().fold(0.0, f64::max);
         let mean = times.iter().sum::<f64>() / times.len() as f64;
-        let copies = outcome.sent[0] as f64 / total as f64;
+        let sent: u64 = outcome.sent.iter().step_by(hosts).sum();
+        let copies = sent as f64 / total as f64;
         let rates: Vec<f64> = times.iter().map(|time| 1.0 / time).collect();
         let sum: f64 = rates.iter().sum();
         let squares: f64 = rates.iter().map(|rate| rate * rate).sum();
@@ -102,6 +107,10 @@ fn cases(most: usize) -> Vec<Case> {
     let mut rider = swarm(16);
     rider[16].character = Character::FreeRider;
     cases.push(Case::new("16, one of them a free rider", rider));
+    cases.push(Case::new(
+        "16, three torrents at once",
+        at_once(3, &swarm(16)),
+    ));
     cases.retain(|case| case.specs.len() <= most + 1);
     cases
 }

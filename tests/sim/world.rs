@@ -51,24 +51,33 @@ pub struct Spec {
     pub complete: bool,
     pub joins: Time,
     pub config: Config,
+    /// Of several torrents at once, the one that this is about; a host has one of these for each.
+    pub torrent: usize,
 }
 
 struct Node {
     spec: Spec,
     addr: SocketAddr,
+    /// The number of its link, which it shares with what its host does for other torrents.
+    link: usize,
     swarm: Option<Swarm>,
     have: Bitfield,
     /// The blocks kept of partial pieces, and whether they are garbage.
     kept: BTreeMap<Block, bool>,
-    /// Connections that have something for the uplink.
-    ring: VecDeque<u64>,
-    sending: bool,
-    down_free: Time,
     tick_at: Option<Time>,
     done: Option<Time>,
     sent: u64,
     blamed: u32,
     lives: u64,
+}
+
+struct Link {
+    up: u64,
+    down: u64,
+    /// Connections that have something for the uplink.
+    ring: VecDeque<u64>,
+    sending: bool,
+    down_free: Time,
 }
 
 #[derive(Clone, Debug)]
@@ -94,7 +103,7 @@ enum Happening {
     Join(Host),
     Leave(Host),
     Tick(Host),
-    Uplink(Host),
+    Uplink(usize),
     Arrival { conn: u64, to: usize, wire: Wire },
     Up { conn: u64 },
     NoAnswer(Host, SocketAddr),
@@ -153,6 +162,7 @@ pub struct World {
     geometry: Geometry,
     delay: Duration,
     nodes: Vec<Node>,
+    links: Vec<Link>,
     conns: BTreeMap<u64, Conn>,
     next_conn: u64,
     heap: BinaryHeap<Due>,
@@ -168,6 +178,18 @@ pub struct World {
     pub fast: bool,
 }
 
+impl Link {
+    fn of(spec: &Spec) -> Self {
+        Self {
+            up: spec.up,
+            down: spec.down,
+            ring: VecDeque::new(),
+            sending: false,
+            down_free: Time::ZERO,
+        }
+    }
+}
+
 impl World {
     pub fn new(geometry: Geometry, delay: Duration, seed: u64, specs: Vec<Spec>) -> Self {
         let mut world = Self {
@@ -175,6 +197,7 @@ impl World {
             geometry,
             delay,
             nodes: Vec::new(),
+            links: Vec::new(),
             conns: BTreeMap::new(),
             next_conn: 0,
             heap: BinaryHeap::new(),
@@ -188,7 +211,14 @@ impl World {
             neighbours: 50,
             fast: true,
         };
+        let hosts = specs.iter().filter(|spec| spec.torrent == 0).count();
+        world.links = specs[..hosts].iter().map(Link::of).collect();
         for (n, spec) in specs.into_iter().enumerate() {
+            assert_eq!(
+                n / hosts,
+                spec.torrent,
+                "every host takes part in every torrent"
+            );
             let ip = [10, 0, (n >> 8) as u8, (n & 255) as u8];
             let pieces = geometry.pieces();
             let have = if spec.complete {
@@ -199,12 +229,10 @@ impl World {
             world.at(spec.joins, Happening::Join(n));
             world.nodes.push(Node {
                 addr: (ip, 6881).into(),
+                link: n % hosts,
                 swarm: None,
                 have,
                 kept: BTreeMap::new(),
-                ring: VecDeque::new(),
-                sending: false,
-                down_free: Time::ZERO,
                 tick_at: None,
                 done: spec.complete.then_some(Time::ZERO),
                 sent: 0,
@@ -284,9 +312,9 @@ impl World {
                 self.nodes[host].tick_at = None;
                 self.tell(host, Event::Tick);
             }
-            Happening::Uplink(host) => {
-                self.nodes[host].sending = false;
-                self.transmit(host);
+            Happening::Uplink(link) => {
+                self.links[link].sending = false;
+                self.transmit(link);
             }
             Happening::Arrival { conn, to, wire } => self.arrival(conn, to, wire),
             Happening::Up { conn } => self.up(conn),
@@ -328,8 +356,10 @@ impl World {
             seed,
             self.now,
         ));
+        let torrent = self.nodes[host].spec.torrent;
         let mut addrs: Vec<_> = (0..self.nodes.len())
-            .filter(|&n| n != host && self.nodes[n].swarm.is_some())
+            .filter(|&n| n != host && self.nodes[n].spec.torrent == torrent)
+            .filter(|&n| self.nodes[n].swarm.is_some())
             .map(|n| self.nodes[n].addr)
             .collect();
         self.rng.shuffle(&mut addrs);
@@ -346,7 +376,6 @@ impl World {
     fn leave(&mut self, host: Host) {
         self.nodes[host].swarm = None;
         self.nodes[host].lives += 1;
-        self.nodes[host].ring.clear();
         self.nodes[host].kept.clear();
         self.owed.retain(|(h, _), _| *h != host);
         let ids: Vec<_> = self
@@ -355,6 +384,8 @@ impl World {
             .filter(|(_, c)| c.ends.contains(&host))
             .map(|(&id, _)| id)
             .collect();
+        let link = &mut self.links[self.nodes[host].link];
+        link.ring.retain(|id| !ids.contains(id));
         for id in ids {
             let conn = &mut self.conns.get_mut(&id).unwrap();
             let side = usize::from(conn.ends[1] == host);
@@ -562,10 +593,11 @@ impl World {
             );
         }
         conn.out[side].push_back(wire);
+        let link = self.nodes[host].link;
         if idle {
-            self.nodes[host].ring.push_back(id);
+            self.links[link].ring.push_back(id);
         }
-        self.transmit(host);
+        self.transmit(link);
     }
 
     /// The writer of a connection: takes blocks whenever little is unsent.
@@ -603,40 +635,42 @@ impl World {
 
     /// Lets the uplink send the next block, of the connection that has waited longest and whose receiver has room. If all are full, waits
     /// for the first of them.
-    fn transmit(&mut self, host: Host) {
-        if self.nodes[host].sending {
+    fn transmit(&mut self, link: usize) {
+        if self.links[link].sending {
             return;
         }
-        let mut ring = std::mem::take(&mut self.nodes[host].ring);
+        let mut ring = std::mem::take(&mut self.links[link].ring);
         ring.retain(|id| self.conns.contains_key(id));
-        let room = ring.iter().map(|id| self.room(host, *id));
+        let room = ring.iter().map(|id| self.room(link, *id));
         let next = match room.clone().position(|at| at <= self.now) {
             Some(n) => ring.remove(n),
             None => {
                 if let Some(at) = room.min() {
-                    self.nodes[host].sending = true;
-                    self.at(at, Happening::Uplink(host));
+                    self.links[link].sending = true;
+                    self.at(at, Happening::Uplink(link));
                 }
                 None
             }
         };
-        self.nodes[host].ring = ring;
+        self.links[link].ring = ring;
         if let Some(id) = next {
-            self.depart(host, id);
+            self.depart(link, id);
         }
     }
 
     /// When the receiver at the other end has room for another block.
-    fn room(&self, host: Host, id: u64) -> Time {
+    fn room(&self, link: usize, id: u64) -> Time {
         let ends = self.conns[&id].ends;
-        let to = &self.nodes[ends[usize::from(ends[0] == host)]];
-        to.down_free - self.delay - Duration::from_micros(WINDOW * 1_000_000 / to.spec.down)
+        let to = ends[usize::from(self.nodes[ends[0]].link == link)];
+        let to = &self.links[self.nodes[to].link];
+        to.down_free - self.delay - Duration::from_micros(WINDOW * 1_000_000 / to.down)
     }
 
     /// Sends a block of that connection, and the messages that follow it.
-    fn depart(&mut self, host: Host, id: u64) {
+    fn depart(&mut self, link: usize, id: u64) {
         let conn = self.conns.get_mut(&id).unwrap();
-        let side = usize::from(conn.ends[1] == host);
+        let side = usize::from(self.nodes[conn.ends[1]].link == link);
+        let host = conn.ends[side];
         let Some(Wire::Data(block, bad)) = conn.out[side].pop_front() else {
             return;
         };
@@ -645,13 +679,13 @@ impl World {
             burst.extend(conn.out[side].pop_front());
         }
         if !conn.out[side].is_empty() {
-            self.nodes[host].ring.push_back(id);
+            self.links[link].ring.push_back(id);
         }
         conn.unsent[side] -= 1;
         let spend = |rate: u64| Duration::from_nanos(u64::from(block.len) * 1_000_000_000 / rate);
-        let departs = self.now + spend(self.nodes[host].spec.up);
-        let to = &mut self.nodes[conn.ends[1 - side]];
-        let free = to.down_free.max(self.now + self.delay) + spend(to.spec.down);
+        let departs = self.now + spend(self.links[link].up);
+        let to = &mut self.links[self.nodes[conn.ends[1 - side]].link];
+        let free = to.down_free.max(self.now + self.delay) + spend(to.down);
         to.down_free = free.max(departs + self.delay);
         let arrives = to.down_free.max(conn.arrives[side]);
         conn.arrives[side] = arrives;
@@ -665,8 +699,8 @@ impl World {
                 },
             );
         }
-        self.nodes[host].sending = true;
-        self.at(departs, Happening::Uplink(host));
+        self.links[link].sending = true;
+        self.at(departs, Happening::Uplink(link));
         self.pump(host, id);
     }
 
