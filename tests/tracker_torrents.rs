@@ -15,7 +15,9 @@ use hivebt::base::json::{self, Value};
 use hivebt::base::sha1;
 use hivebt::proto::tracker::Event;
 use support::announce::{Site, peer, write_list};
-use support::ours::{LIMIT, program};
+use support::hosts::Host;
+use support::ours::{LIMIT, Peer, Torrent, Tracker, program};
+use support::payload;
 use support::process::run;
 use support::tempdir::TempDir;
 
@@ -243,6 +245,25 @@ fn lists_add_to_the_folder_and_take_from_it() {
     site.process
         .wait_since(mark, "the lists to be read again", LIMIT, again);
     assert_eq!((ask(first), ask(second), ask(extra)), (false, true, true));
+}
+
+#[test]
+fn a_seeder_that_comes_before_the_tracker_has_looked_is_not_turned_away_and_a_stranger_is() {
+    let dir = TempDir::new("torrents");
+    let shelf = dir.folder("shelf");
+    let options = ["--torrents", shelf.to_str().unwrap()];
+    let tracker = Tracker::start(&Host::local(1), 0, &options);
+    let seed = |folder: &str| {
+        let file = dir.join(folder).join("payload.bin");
+        payload::file(&file, 100_000, folder.len() as u64);
+        let torrent = Torrent::create(&file, &tracker.url(), &[]);
+        let seeder = Peer::seed(&Host::local(2), &torrent.file, &torrent.parent, &[]);
+        (torrent, seeder)
+    };
+    let ((torrent, seeder), (_, mut stranger)) = (seed("shelf"), seed("elsewhere"));
+    tracker.wait_for_seeds(&torrent.info_hash, 1, &seeder.process);
+    let ended = stranger.process.wait(LIMIT);
+    assert_eq!(ended.code, 7, "{}", ended.stderr);
 }
 
 #[test]

@@ -28,8 +28,8 @@ pub enum Word {
     Announced(usize, Option<u32>),
     /// It has something to say to the operator.
     Warned(String),
-    /// It said no.
-    Refused(String),
+    /// It said no; and whether there is no use in asking again soon, because it says so (BEP 31).
+    Refused(String, bool),
     /// It could not be reached, or made no sense.
     Failed(String),
 }
@@ -206,7 +206,7 @@ impl Shared {
             }
             Err(Trouble::Refused(reason, retry_in)) => {
                 self.schedule().failed(now, due, retry_in);
-                Word::Refused(reason)
+                Word::Refused(reason, retry_in.is_some())
             }
             Err(Trouble::Failed(cause)) => {
                 self.schedule().failed(now, due, None);

@@ -3,14 +3,14 @@
 use crate::app::failure::{Exit, Failure};
 
 use super::announcer::Word;
-use super::job::Phase;
+use super::job::{Phase, Refusal};
 use super::run::Run;
 
 impl Run {
     pub(super) fn heed(&mut self, index: usize, url: &str, word: Word) {
         let job = &mut self.jobs[index];
-        let refused_before = job.refusals.iter().any(|(from, _)| from == url);
-        job.refusals.retain(|(from, _)| from != url);
+        let before = job.refusals.iter().position(|before| before.tracker == url);
+        let before = before.map(|at| job.refusals.swap_remove(at));
         match word {
             Word::Announced(peers, counted) => {
                 job.counts.note(url, counted);
@@ -26,12 +26,16 @@ impl Run {
                 "{}: cannot announce to `{url}`: {cause}; trying again",
                 job.name
             )),
-            Word::Refused(reason) => {
-                if !refused_before {
+            Word::Refused(reason, is_final) => {
+                if before.is_none() {
                     self.teller
                         .note(&format!("{}: tracker `{url}` refuses: {reason}", job.name));
                 }
-                job.refusals.push((url.to_owned(), reason));
+                job.refusals.push(Refusal {
+                    tracker: url.to_owned(),
+                    reason,
+                    is_final: is_final || before.is_some(),
+                });
                 self.give_up_if_refused(index);
             }
         }
@@ -42,9 +46,11 @@ impl Run {
         let job = &self.jobs[index];
         let trackers = job.metainfo.announce.iter().flatten();
         let all = trackers.clone().next().is_some()
-            && trackers
-                .into_iter()
-                .all(|url| job.refusals.iter().any(|(from, _)| from == url));
+            && trackers.into_iter().all(|url| {
+                job.refusals
+                    .iter()
+                    .any(|no| no.is_final && no.tracker == *url)
+            });
         if all
             && job.stats().peers == 0
             && self.plan.options.peers.is_empty()
@@ -52,12 +58,12 @@ impl Run {
             && !self.is_long_lived()
             && matches!(job.phase, Phase::Downloading | Phase::Seeding(_))
         {
-            let (url, reason) = &job.refusals[0];
+            let no = &job.refusals[0];
             let failure = Failure::new(
                 Exit::Network,
                 "announce to",
-                url,
-                format_args!("the tracker refuses: {reason}"),
+                &no.tracker,
+                format_args!("the tracker refuses: {}", no.reason),
             );
             self.end(index, Err(failure));
         }

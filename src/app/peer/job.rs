@@ -83,7 +83,7 @@ pub struct Job {
     /// Bytes of payload that were good when the run began.
     pub kept: u64,
     /// Trackers that have said no and have not taken it back.
-    pub refusals: Vec<(String, String)>,
+    pub refusals: Vec<Refusal>,
     /// Downloads that trackers have counted.
     pub counts: Counts,
     /// Its share of the limits.
@@ -102,6 +102,18 @@ pub struct Job {
     pub failures: u32,
     /// When it failed, to be tried again.
     pub failed: Option<Instant>,
+}
+
+/// A tracker's no.
+#[derive(Debug)]
+pub struct Refusal {
+    /// Whose.
+    pub tracker: String,
+    /// Why, in its words.
+    pub reason: String,
+    /// It is not the first, or the tracker wants not to be asked again. A first one may only mean that the torrent was made a second ago, and
+    /// that the tracker has not looked into its folder since.
+    pub is_final: bool,
 }
 
 /// Downloads that trackers have counted since the run heard of them first.

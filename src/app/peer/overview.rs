@@ -72,8 +72,8 @@ impl Shown {
         peers.sort_unstable_by_key(|peer| std::cmp::Reverse(peer.download_rate + peer.upload_rate));
         peers.truncate(PEERS);
         let refused = || {
-            let (url, reason) = job.refusals.first()?;
-            Some(format!("tracker `{url}` refuses: {reason}"))
+            let no = job.refusals.first()?;
+            Some(format!("tracker `{}` refuses: {}", no.tracker, no.reason))
         };
         Self {
             info_hash: snapshot.info_hash,
