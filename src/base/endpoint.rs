@@ -53,9 +53,79 @@ pub fn is_dialable(addr: SocketAddr) -> bool {
     addr.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !broadcast
 }
 
+/// How far an address is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// On this host: loopback.
+    Host,
+    /// In a network of its own: private, shared and link-local addresses (RFC 1918, 6598, 3927, 4193, 4291).
+    Site,
+    /// Everywhere.
+    World,
+}
+
+impl Scope {
+    /// The scope of `ip`.
+    #[must_use]
+    pub fn of(ip: IpAddr) -> Self {
+        let (host, site) = match ip.to_canonical() {
+            IpAddr::V4(ip) => {
+                let [a, b, ..] = ip.octets();
+                let shared = a == 100 && b & 0xc0 == 64;
+                let site = ip.is_private() || ip.is_link_local() || shared;
+                (ip.is_loopback(), site)
+            }
+            IpAddr::V6(ip) => {
+                let site = ip.is_unique_local() || ip.is_unicast_link_local();
+                (ip.is_loopback(), site)
+            }
+        };
+        if host {
+            Self::Host
+        } else if site {
+            Self::Site
+        } else {
+            Self::World
+        }
+    }
+
+    /// Whether somebody at an address of this scope can know anything about `ip`, and we can reach it from where we know them: a stranger
+    /// somewhere in the world has no business with addresses in our own network.
+    #[must_use]
+    pub fn may_name(self, ip: IpAddr) -> bool {
+        Self::of(ip) >= self
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_names_addresses_of_a_narrower_scope_than_its_own() {
+        let scopes = [
+            (
+                Scope::Host,
+                ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"],
+            ),
+            (
+                Scope::Site,
+                ["10.1.2.3", "169.254.0.1", "100.64.0.1", "fd00::1"],
+            ),
+            (
+                Scope::World,
+                ["100.128.0.1", "172.32.0.1", "2001:db8::1", "8.8.8.8"],
+            ),
+        ];
+        for (scope, ips) in scopes {
+            for ip in ips.map(|ip| ip.parse().unwrap()) {
+                assert_eq!(Scope::of(ip), scope, "{ip}");
+                for (other, _) in scopes {
+                    assert_eq!(other.may_name(ip), other <= scope, "{other:?} of {ip}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn compact_addresses_round_trip() {

@@ -9,5 +9,7 @@ pub mod geometry;
 pub mod glob;
 pub mod id;
 pub mod json;
+pub mod node;
 pub mod sha1;
+pub mod siphash;
 pub mod time;
