@@ -64,7 +64,7 @@
 //! | BEP | subject | where |
 //! | --- | --- | --- |
 //! | 3 | torrents, peer wire, HTTP trackers | [`base::bencode`], [`proto::metainfo`], [`proto::peer`], [`proto::tracker`] |
-//! | 5 | DHT nodes in torrents | [`proto::metainfo`] |
+//! | 5, 32, 42, 43 | DHT, over IPv6 too; ids that befit addresses; nodes that answer nobody; nodes in torrents | [`proto::krpc`], [`base::node`], [`core::dht`], [`proto::metainfo`] |
 //! | 6 | fast extension | [`proto::peer::message`], [`core::swarm`] |
 //! | 7, 23 | IPv6 and compact peers | [`base::endpoint`], [`proto::tracker::http`] |
 //! | 9, 53 | magnet links, as text | [`proto::magnet`] |

@@ -1,6 +1,7 @@
 //! Floor 2, decisions: what happens next, given what happened and when. No socket, file, thread, lock, clock, log or print.
 
 pub mod announce;
+pub mod dht;
 pub mod rate;
 pub mod shares;
 pub mod swarm;
