@@ -33,6 +33,7 @@
 //! | `accept` | one a process | `accept` | a connection |
 //! | `peer` | one a connection: dials or answers, then reads | `connect`, `recv` (10 s until hands are shaken) | bytes, or the socket's shutdown |
 //! | `peer-writer` | one a connection | its outbox, `send` (60 s in which nothing goes) | messages, blocks to serve, a limit's grant, or the socket's shutdown |
+//! | `web-seed` | one for each web seed of a torrent, eight at most | what it is asked for; an answer (30 s of silence, 10 s to connect) | requests, the end; its requests are broken off |
 //! | `timer` | one a torrent | the swarm's deadline | an earlier deadline, the end |
 //! | `limit` | one for each direction that has ever had a limit | the moment of the next grant | a claim, another limit |
 //! | `announcer` | one a torrent | the next announce, HTTP or UDP (10 s) | completion, the end |
@@ -71,6 +72,7 @@
 //! | 10 | extension handshake | [`proto::peer::extended`] |
 //! | 12 | tiers of trackers | [`core::announce`] |
 //! | 15, 41 | UDP trackers | [`proto::tracker::udp`], [`core::tracker::ConnectionIds`], [`net::datagrams`], [`core::udp_announce`] |
+//! | 19 | web seeds | [`proto::web_seed`], [`core::swarm`], [`app::peer::web_seed`] |
 //! | 20 | peer ids | [`base::id`] |
 //! | 21 | upload only | [`proto::peer::extended`] |
 //! | 24, 31, 48 | external address, retry, scrape | [`proto::tracker`] |

@@ -56,7 +56,7 @@ pub fn is_dialable(addr: SocketAddr) -> bool {
 /// How far an address is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
-    /// On this host: loopback.
+    /// On this host: loopback, and 0.0.0.0/8 and `::`, which lead there, too.
     Host,
     /// In a network of its own: private, shared and link-local addresses (RFC 1918, 6598, 3927, 4193, 4291).
     Site,
@@ -73,11 +73,11 @@ impl Scope {
                 let [a, b, ..] = ip.octets();
                 let shared = a == 100 && b & 0xc0 == 64;
                 let site = ip.is_private() || ip.is_link_local() || shared;
-                (ip.is_loopback(), site)
+                (ip.is_loopback() || a == 0, site)
             }
             IpAddr::V6(ip) => {
                 let site = ip.is_unique_local() || ip.is_unicast_link_local();
-                (ip.is_loopback(), site)
+                (ip.is_loopback() || ip.is_unspecified(), site)
             }
         };
         if host {

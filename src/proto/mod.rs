@@ -13,3 +13,4 @@ mod sealed;
 pub mod tracker;
 pub mod tracker_state;
 pub mod url;
+pub mod web_seed;

@@ -91,6 +91,75 @@ pub fn path_and_query(url: &str) -> &str {
         .unwrap_or_default()
 }
 
+/// Where a reference such as that of a `Location` header leads from `base`, a URL that [`web`] took (RFC 3986, 5.2). `None` if it leads
+/// nowhere.
+#[must_use]
+pub fn join(base: &str, reference: &str) -> Option<String> {
+    let reference = reference.split('#').next().unwrap_or_default();
+    let (scheme, rest) = base.split_once("://")?;
+    if reference.contains("://") && !reference.starts_with(['/', '?', '.']) {
+        return Some(reference.to_owned());
+    }
+    if reference.starts_with("//") {
+        return Some(format!("{scheme}:{reference}"));
+    }
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    if reference.is_empty() {
+        return None;
+    }
+    if reference.starts_with('?') {
+        return Some(format!("{scheme}://{authority}{path}{reference}"));
+    }
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let (target, query) = match reference.split_once('?') {
+        Some((target, query)) => (target, Some(query)),
+        None => (reference, None),
+    };
+    let whole = if target.starts_with('/') {
+        target.to_owned()
+    } else {
+        format!("{folder}/{target}")
+    };
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    let path = without_dots(&whole);
+    Some(format!("{scheme}://{authority}{path}{query}"))
+}
+
+/// A path with its `.` and `..` carried out; none leads above the root.
+fn without_dots(path: &str) -> String {
+    let mut kept = Vec::new();
+    let mut parts = path.split('/').skip(1).peekable();
+    while let Some(part) = parts.next() {
+        let last = parts.peek().is_none();
+        match part {
+            "." | ".." => {
+                if part == ".." {
+                    kept.pop();
+                }
+                if last {
+                    kept.push("");
+                }
+            }
+            _ => kept.push(part),
+        }
+    }
+    format!("/{}", kept.join("/"))
+}
+
+/// A URL as it may be shown: without what could be secret, which are a user's name and password and the query.
+#[must_use]
+pub fn shown(url: &str) -> String {
+    let bare = url.split(['?', '#']).next().unwrap_or_default();
+    let Some((scheme, rest)) = bare.split_once("://") else {
+        return bare.to_owned();
+    };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{host}{path}")
+}
+
 fn target(url: &str, takes: &'static str, udp: bool) -> Result<Target, UrlError> {
     if let Some(c) = url.chars().find(|c| !c.is_ascii_graphic()) {
         return Err(UrlError::Character(c));
@@ -229,6 +298,44 @@ mod tests {
             assert!(error.contains(reason), "{url}: {error}");
         }
         assert!(web("udp://a:1").is_err() && web("https://a/").is_ok());
+    }
+
+    #[test]
+    fn a_reference_leads_where_rfc_3986_says() {
+        let base = "http://u@a:1/b/c/d?q#f";
+        for (reference, wanted) in [
+            ("http://x/y", Some("http://x/y")),
+            ("https://x", Some("https://x")),
+            ("//g:2/h", Some("http://g:2/h")),
+            ("/g", Some("http://u@a:1/g")),
+            ("/g?x=http://y", Some("http://u@a:1/g?x=http://y")),
+            ("g", Some("http://u@a:1/b/c/g")),
+            ("./g", Some("http://u@a:1/b/c/g")),
+            ("g/", Some("http://u@a:1/b/c/g/")),
+            ("?y", Some("http://u@a:1/b/c/d?y")),
+            ("g?y#s", Some("http://u@a:1/b/c/g?y")),
+            ("..", Some("http://u@a:1/b/")),
+            ("../g", Some("http://u@a:1/b/g")),
+            ("../../../g", Some("http://u@a:1/g")),
+            ("/./a/../b", Some("http://u@a:1/b")),
+            ("", None),
+            ("#s", None),
+        ] {
+            assert_eq!(join(base, reference).as_deref(), wanted, "{reference}");
+        }
+        assert_eq!(join("http://a", "b").as_deref(), Some("http://a/b"));
+    }
+
+    #[test]
+    fn what_could_be_secret_is_not_shown() {
+        for (url, wanted) in [
+            ("http://u:p@h:1/a/b?token=x#y", "http://h:1/a/b"),
+            ("http://h?x", "http://h"),
+            ("http://h/a@b", "http://h/a@b"),
+            ("nothing", "nothing"),
+        ] {
+            assert_eq!(shown(url), wanted, "{url}");
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod private;
 mod select;
 mod status;
 mod trackers;
+mod web_seeds;
 
 use support::hosts::Network;
 use support::say;

@@ -25,3 +25,4 @@ pub mod process;
 pub mod say;
 pub mod tempdir;
 pub mod tree;
+pub mod web;

@@ -52,7 +52,7 @@ impl Run {
                     .any(|no| no.is_final && no.tracker == *url)
             });
         if all
-            && job.stats().peers == 0
+            && job.stats().peers + job.stats().web_seeds == 0
             && self.plan.options.peers.is_empty()
             // It goes on asking, as often as the trackers allow.
             && !self.is_long_lived()

@@ -1,5 +1,6 @@
 //! One torrent's way through a run: examined, downloaded, published, seeded, ended.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -304,6 +305,13 @@ impl Job {
         let downloaded = self.kept < self.total() && self.selection.is_none();
         let counted = self.counts.most().saturating_sub(usize::from(downloaded));
         self.stats().finished.max(counted)
+    }
+
+    /// Who an address of its swarm stands for.
+    #[must_use]
+    pub fn who(&self, addr: SocketAddr) -> String {
+        let torrent = self.torrent.as_ref();
+        torrent.map_or_else(|| format!("peer {addr}"), |torrent| torrent.who(addr))
     }
 
     /// Whether it lacks data and has nobody to get it from.

@@ -13,6 +13,7 @@ mod hook;
 pub mod job;
 pub mod jobs;
 pub mod limits;
+mod link;
 pub mod load;
 mod onlooker;
 pub mod options;
@@ -32,6 +33,7 @@ pub mod threads;
 pub mod torrent;
 mod wait;
 pub mod watched;
+pub mod web_seed;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

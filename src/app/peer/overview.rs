@@ -6,10 +6,20 @@ use std::time::Duration;
 use crate::base::id::InfoHash;
 use crate::core::shares::Priority;
 use crate::core::swarm::event::{PeerStats, Stats};
+use crate::core::swarm::number_of;
 
 use super::job::{Job, Phase, Wish};
 use super::progress::Snapshot;
 use super::run::Run;
+
+/// Where a peer is, and which program it is: for a web seed, its URL, and that it is one.
+#[must_use]
+pub fn place_and_program(peer: &PeerStats) -> (String, &str) {
+    match number_of(peer.addr) {
+        Some(_) => (peer.client.clone(), "web seed"),
+        None => (peer.addr.to_string(), &peer.client),
+    }
+}
 
 /// Peers of one torrent that are shown.
 const PEERS: usize = 500;

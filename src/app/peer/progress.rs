@@ -66,6 +66,7 @@ impl Snapshot<'_> {
             "download_rate": self.stats.download_rate,
             "upload_rate": self.stats.upload_rate,
             "connected_peers": self.stats.peers,
+            "web_seeds": self.stats.web_seeds,
             "completion_percentage": self.percentage(),
             "eta": self.eta().map(|eta| eta.as_secs()),
         })
@@ -88,8 +89,12 @@ impl Snapshot<'_> {
             _ => {
                 let eta = self.eta().map_or_else(|| "unknown".to_owned(), human::span);
                 let seeds = self.stats.seeds;
+                let web_seeds = match self.stats.web_seeds {
+                    0 => String::new(),
+                    n => format!(", web seeds {n}"),
+                };
                 format!(
-                    "{}: {percent:.1} %, down {down}, up {up}, peers {} ({seeds} seeds), ETA {eta}",
+                    "{}: {percent:.1} %, down {down}, up {up}, peers {} ({seeds} seeds){web_seeds}, ETA {eta}",
                     self.name, self.stats.peers
                 )
             }

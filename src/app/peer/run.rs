@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::app::failure::{Exit, Failure};
+use crate::app::human;
 use crate::app::signals::Signal;
 use crate::core::swarm::event::Config;
 
@@ -205,12 +206,23 @@ impl Run {
             }
             Occurrence::Swarm(index, Happening::Complete) => self.complete(index),
             Occurrence::Swarm(index, Happening::Dropped(addr, reason)) => {
-                let line = format!("{}: peer {addr} dropped: {reason}", self.jobs[index].name);
+                let who = self.jobs[index].who(addr);
+                let line = format!("{}: {who} dropped: {reason}", self.jobs[index].name);
                 self.teller.detail(&line);
             }
             Occurrence::Swarm(index, Happening::Blamed(addr, piece, penalty)) => {
+                let (name, who) = (&self.jobs[index].name, self.jobs[index].who(addr));
+                let line = format!("{name}: {who} sent bad data in piece {piece}: {penalty}");
+                self.teller.note(&line);
+            }
+            Occurrence::Swarm(index, Happening::WebSeedFailed(url, why, pause)) => {
+                let (name, pause) = (&self.jobs[index].name, human::span(pause));
+                let line = format!("{name}: web seed {url}: {why}; asked again in {pause}");
+                self.teller.detail(&line);
+            }
+            Occurrence::Swarm(index, Happening::WebSeedDropped(url, why)) => {
                 let name = &self.jobs[index].name;
-                let line = format!("{name}: peer {addr} sent bad data in piece {piece}: {penalty}");
+                let line = format!("{name}: web seed {url} is not used any more: {why}");
                 self.teller.note(&line);
             }
             Occurrence::Swarm(index, Happening::Storage(error)) => {

@@ -21,6 +21,7 @@ use super::payload::{Care, Payload, Purpose};
 use super::run::{Examined, Occurrence, Run};
 use super::selection::Selection;
 use super::threads;
+use super::web_seed;
 
 impl Run {
     /// Opens and examines a payload on a thread of its own.
@@ -166,6 +167,13 @@ impl Run {
         );
         torrent.set_priority(job.priority);
         torrent.discovered(&self.plan.options.peers, Source::Operator);
+        let choice = web_seed::Choice {
+            named: self.plan.options.web_seeds.clone(),
+            no_others: self.plan.options.no_web_seeds,
+        };
+        if torrent.stats().left > 0 {
+            web_seed::start(&torrent, &choice, self.session.bind());
+        }
         let sender = self.sender.clone();
         let said = move |url: &str, word| {
             drop(sender.send(Occurrence::Tracker(index, url.to_owned(), word)))

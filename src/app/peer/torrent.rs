@@ -4,32 +4,34 @@
 //! outside the lock: connections read and write sockets, the hasher hashes and writes pieces.
 
 use std::collections::HashMap;
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use crate::base::bitfield::Bitfield;
 use crate::base::geometry::{Block, Geometry, PieceIndex};
 use crate::base::id::{InfoHash, PeerId};
 use crate::base::time::Time;
 use crate::core::shares::Priority;
-use crate::core::swarm::Swarm;
 use crate::core::swarm::event::{
     Action, Close, Config, Event, PeerKey, PeerStats, Penalty, Source, Stats, Verdict,
 };
+use crate::core::swarm::{Swarm, number_of};
 use crate::disk::assembly::{Assembly, Finished, Inserted};
 use crate::disk::error::StorageError;
 use crate::disk::hasher::{self, Hasher, Job, Target};
 use crate::disk::pool::{Buffer, Pool};
 use crate::disk::storage::Storage;
-use crate::net::tcp;
 use crate::proto::metainfo::Metainfo;
 use crate::proto::peer::message::Message;
 
 use super::batches::Batches;
 use super::clock::Clock;
 use super::limits::{Claimant, Limits};
+use super::link::{Far, Link};
 use super::outbox::Outbox;
+use super::web_seed::Wishes;
 
 /// What a torrent tells whoever runs it.
 #[derive(Debug)]
@@ -42,6 +44,10 @@ pub enum Happening {
     Dropped(SocketAddr, Close),
     /// A peer has sent bad data.
     Blamed(SocketAddr, PieceIndex, Penalty),
+    /// A web seed has not delivered, for this reason, and is tried again after so long.
+    WebSeedFailed(String, String, Duration),
+    /// A web seed is of no use, for this reason, and is left alone from now on.
+    WebSeedDropped(String, String),
 }
 
 /// See [`Setting::dial`].
@@ -97,27 +103,22 @@ pub struct Torrent {
     priority: AtomicU8,
 }
 
-struct State {
+pub(super) struct State {
     swarm: Swarm,
     assembly: Assembly,
     links: HashMap<PeerKey, Link>,
     next_key: u64,
+    /// By their numbers; those that are of no use any more keep theirs.
+    pub(super) web_seeds: Vec<Arc<Wishes>>,
     /// When the timer thread means to look again.
     alarm: Option<Time>,
-    stopped: bool,
+    pub(super) stopped: bool,
     failed: bool,
     /// Threads that are about to write, and pieces that the hasher has.
     busy: usize,
     actions: Vec<Action>,
     /// The download limit has been asked and has not answered.
     claimed: bool,
-}
-
-/// The swarm's end of a connection.
-struct Link {
-    addr: SocketAddr,
-    outbox: Arc<Outbox>,
-    stream: Arc<TcpStream>,
 }
 
 /// What cannot be done under the lock.
@@ -154,6 +155,7 @@ impl Torrent {
             assembly: Assembly::new(geometry, setting.pool.clone()),
             links: HashMap::new(),
             next_key: 0,
+            web_seeds: Vec::new(),
             alarm: None,
             stopped: false,
             failed: false,
@@ -205,11 +207,20 @@ impl Torrent {
         self.lock().swarm.stats(now)
     }
 
-    /// Every connection.
+    /// Every connection. For web seeds, [`PeerStats::client`] is the URL.
     #[must_use]
     pub fn peers(&self) -> Vec<PeerStats> {
         let now = self.setting.clock.now();
-        self.lock().swarm.peers(now).collect()
+        let state = self.lock();
+        let named = state.swarm.peers(now).map(|mut peer| {
+            if let Some(wishes) =
+                number_of(peer.addr).and_then(|number| state.web_seeds.get(usize::from(number)))
+            {
+                peer.client.clone_from(&wishes.name);
+            }
+            peer
+        });
+        named.collect()
     }
 
     /// The pieces that are verified and written.
@@ -276,17 +287,8 @@ impl Torrent {
             if state.stopped {
                 return None;
             }
-            let peer = PeerKey(state.next_key);
-            state.next_key += 1;
-            state.links.insert(
-                peer,
-                Link {
-                    addr,
-                    outbox,
-                    stream,
-                },
-            );
-            peer
+            let far = Far::Peer(outbox, stream);
+            state.link(Link { addr, far })
         };
         self.tell(Event::Connected {
             peer,
@@ -384,7 +386,11 @@ impl Torrent {
     pub fn stop(&self) {
         let mut state = self.lock();
         state.stopped = true;
-        state.links.values().for_each(Link::close);
+        state
+            .links
+            .values()
+            .for_each(|link| link.close(Close::Stopping));
+        state.web_seeds.iter().for_each(|wishes| wishes.stop());
         self.tick.notify_all();
         while state.busy > 0 {
             state = self
@@ -405,7 +411,7 @@ impl Torrent {
         self.tell(Event::Verified { piece, good, sums });
     }
 
-    fn tell(&self, event: Event<'_>) {
+    pub(super) fn tell(&self, event: Event<'_>) {
         self.drive(|state, now, actions| state.swarm.handle(now, event, actions));
     }
 
@@ -458,9 +464,8 @@ impl Torrent {
                 }
                 deadline => {
                     state.alarm = deadline;
-                    let wait = deadline.map_or(std::time::Duration::from_secs(60), |deadline| {
-                        deadline.since(now)
-                    });
+                    let wait =
+                        deadline.map_or(Duration::from_secs(60), |deadline| deadline.since(now));
                     state = self
                         .tick
                         .wait_timeout(state, wait)
@@ -471,7 +476,7 @@ impl Torrent {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -509,28 +514,31 @@ impl Drop for Busy<'_> {
 }
 
 impl State {
+    pub(super) fn link(&mut self, link: Link) -> PeerKey {
+        let peer = PeerKey(self.next_key);
+        self.next_key += 1;
+        self.links.insert(peer, link);
+        peer
+    }
+
     fn perform(&mut self, actions: &mut Vec<Action>) -> Deferred {
         let mut deferred = Deferred::default();
         for action in actions.drain(..) {
             match action {
                 Action::Send { peer, message } => {
                     if let Some(link) = self.links.get(&peer)
-                        && !link.outbox.send(&message)
+                        && !link.send(&message)
                     {
-                        link.cut();
+                        link.cut(Close::Protocol);
                     }
                 }
-                Action::Serve { peer } => self
-                    .links
-                    .get(&peer)
-                    .into_iter()
-                    .for_each(|link| link.outbox.serve()),
+                Action::Serve { peer } => self.links.get(&peer).into_iter().for_each(Link::serve),
                 Action::Close { peer, reason } => {
                     if let Some(link) = self.links.get(&peer) {
                         if reason.is_its_fault() {
-                            link.cut();
+                            link.cut(reason);
                         } else {
-                            link.close();
+                            link.close(reason);
                         }
                         deferred.news.push(Happening::Dropped(link.addr, reason));
                     }
@@ -550,19 +558,5 @@ impl State {
             }
         }
         deferred
-    }
-}
-
-impl Link {
-    /// Wakes both of the connection's threads for good; the reader then reports the end.
-    fn close(&self) {
-        self.outbox.close();
-        let _ = self.stream.shutdown(Shutdown::Both);
-    }
-
-    /// The same for a peer that nothing more is said to, not even what is on its way.
-    fn cut(&self) {
-        tcp::reset_at_end(&self.stream);
-        self.close();
     }
 }

@@ -59,7 +59,7 @@ impl Swarm {
             }
             self.close(now, twin, Close::Duplicate, out);
         }
-        if self.peers.len() >= self.config.max_peers {
+        if self.connections() >= self.config.max_peers {
             let useless = self.useless(now).ok_or(Close::Full)?;
             self.close(now, useless, Close::Useless, out);
         }
@@ -98,7 +98,8 @@ impl Swarm {
 
     fn useless(&self, now: Time) -> Option<PeerKey> {
         let idle = self.peers.iter().filter(|(_, p)| {
-            !p.am_interested && !p.peer_interested && now.since(p.since) >= USELESS
+            let idle = !p.am_interested && !p.peer_interested && p.web_seed.is_none();
+            idle && now.since(p.since) >= USELESS
         });
         idle.min_by_key(|(_, p)| p.heard).map(|(&key, _)| key)
     }
@@ -290,6 +291,7 @@ impl Swarm {
             return;
         };
         self.waiting -= usize::from(peer.waits());
+        self.web_seeds -= usize::from(peer.web_seed.is_some());
         if let Some(addr) = peer.listen {
             self.roster.lost(now, addr, &mut self.rng);
         }
@@ -319,14 +321,14 @@ impl Swarm {
 
     /// Dials as long as there is room.
     pub(super) fn dial(&mut self, now: Time, out: &mut Vec<Action>) {
-        while !self.closed && self.peers.len() + self.roster.dialling() < self.config.max_peers {
+        while !self.closed && self.connections() + self.roster.dialling() < self.config.max_peers {
             let Some(addr) = self.roster.next(now) else {
                 break;
             };
             out.push(Action::Dial(addr));
             self.wake_by(now, now + USELESS);
         }
-        let room = !self.closed && self.peers.len() < self.config.max_peers;
+        let room = !self.closed && self.connections() < self.config.max_peers;
         if let (true, Some(at)) = (room, self.roster.deadline()) {
             self.wake_by(now, at);
         }

@@ -118,8 +118,9 @@ impl Swarm {
         } else {
             peer.download.pipeline.depth(now)
         };
-        // Requests in small batches wake the writers less often.
-        (peer.download.owed.len() + depth / 16 < depth).then_some(depth)
+        // Requests in small batches wake the writers less often; those to a web seed become one range each.
+        let share = if peer.web_seed.is_some() { 2 } else { 16 };
+        (peer.download.owed.len() + depth / share < depth).then_some(depth)
     }
 
     pub(super) fn choose(
@@ -136,6 +137,7 @@ impl Swarm {
             have: &peer.have,
             who: peer.who(),
             now,
+            run: peer.web_seed.map(|web| web.run),
         };
         if download.owed.len() >= depth {
             return None;
@@ -151,7 +153,8 @@ impl Swarm {
             self.take_from(now, holder, piece, out);
             return self.choose(now, key, depth, out);
         }
-        if self.picker.in_end_game() {
+        let back = asker.run.is_some_and(|run| run.in_order);
+        if self.picker.in_end_game() && !back {
             let peers = &self.peers;
             let slower = |by: PeerKey| peers.get(&by).is_none_or(|by| is_slower(by, peer, now));
             return (download.owed.len() < END_GAME_DEPTH)
@@ -172,6 +175,9 @@ impl Swarm {
             return;
         };
         self.allowance.take(block.len);
+        if let Some(web) = &mut peer.web_seed {
+            web.run.last = Some(block.piece);
+        }
         let alone = peer.download.owed.is_empty();
         peer.download.owed.push_back(Asked {
             piece: block.piece,

@@ -39,6 +39,16 @@ pub enum Event<'a> {
         /// Both sides speak the fast extension (BEP 6).
         fast: bool,
     },
+    /// An HTTP server that has the payload (BEP 19) may be asked. It is sent nothing but `request` and `cancel`, and has to answer each
+    /// request by its block or a `reject`.
+    WebSeed {
+        /// Its number from now on.
+        peer: PeerKey,
+        /// Which of the torrent's web seeds it is, see [`super::number_of`].
+        number: u16,
+        /// It can only be read from its start to its end, so that pieces have to be asked for in their order.
+        in_order: bool,
+    },
     /// An address that we were asked to dial did not lead to a connection.
     DialFailed {
         /// The address.
@@ -248,10 +258,12 @@ pub struct Stats {
     pub upload_rate: u64,
     /// Bytes a second received of late.
     pub download_rate: u64,
-    /// Connections.
+    /// Connections to peers.
     pub peers: usize,
     /// Connections to peers that have everything.
     pub seeds: usize,
+    /// Web seeds that may be asked.
+    pub web_seeds: usize,
     /// Peers that were seen to have everything, those that have gone included.
     pub finished: usize,
     /// Pieces verified.
@@ -265,7 +277,7 @@ pub struct Stats {
 pub struct PeerStats {
     /// Which.
     pub peer: PeerKey,
-    /// The far end.
+    /// The far end; for a web seed, see [`super::number_of`].
     pub addr: SocketAddr,
     /// Who it says it is.
     pub id: PeerId,

@@ -14,6 +14,7 @@
 //! | `upload`, `choker` | whom to serve, and which block next |
 //! | `uplink` | which of those that are served sends next |
 //! | `assign`, `show` | what the only seed shows to whom |
+//! | `web_seed` | how HTTP servers are peers like others |
 //! | `stats` | what the operator sees |
 
 mod allowance;
@@ -38,6 +39,7 @@ mod tests;
 mod trace;
 mod uplink;
 mod upload;
+mod web_seed;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -62,6 +64,7 @@ use roster::Roster;
 
 pub use partial::MAX_ASKED;
 pub use upload::MAX_QUEUE;
+pub use web_seed::{addr_of, number_of};
 
 /// Something is said to each peer at least this often; two minutes of silence end a connection (BEP 3).
 const KEEP_ALIVE: Duration = Duration::from_secs(100);
@@ -102,6 +105,8 @@ pub struct Swarm {
     choker: Choker,
     assigner: Assigner,
     restraint: Restraint,
+    /// Those of the peers that are web seeds.
+    web_seeds: usize,
     /// Peers that wait to be served.
     waiting: usize,
     allowance: Allowance,
@@ -144,6 +149,7 @@ impl Swarm {
             choker: Choker::new(config.upload_slots, now),
             assigner: Assigner::new(geometry, config.assign && have.is_full(), now),
             restraint: Restraint::new(),
+            web_seeds: 0,
             waiting: 0,
             allowance: Allowance::default(),
             throttled: false,
@@ -188,6 +194,11 @@ impl Swarm {
                     out,
                 );
             }
+            Event::WebSeed {
+                peer,
+                number,
+                in_order,
+            } => self.web_seed(now, peer, number, in_order, out),
             Event::DialFailed { addr } => self.roster.failed(now, addr, &mut self.rng),
             Event::Disconnected { peer } => self.remove(now, peer, out),
             Event::Message { peer, message } => self.message(now, peer, message, out),
@@ -293,16 +304,20 @@ impl Swarm {
         }
     }
 
-    /// Puts a message into a peer's outbox.
+    /// Puts a message into a peer's outbox. A web seed is told of requests alone.
     fn say(&mut self, now: Time, key: PeerKey, message: Message<'static>, out: &mut Vec<Action>) {
-        if let Some(peer) = self.peers.get_mut(&key) {
+        let for_all = matches!(message, Message::Request(_) | Message::Cancel(_));
+        if let Some(peer) = self.peers.get_mut(&key)
+            && (for_all || peer.web_seed.is_none())
+        {
             peer.spoke = now;
             out.push(Action::Send { peer: key, message });
         }
     }
 
     fn say_to_all(&mut self, now: Time, message: &Message<'static>, out: &mut Vec<Action>) {
-        for (&peer, state) in &mut self.peers {
+        let peers = self.peers.iter_mut();
+        for (&peer, state) in peers.filter(|(_, p)| p.web_seed.is_none()) {
             state.spoke = now;
             out.push(Action::Send {
                 peer,
@@ -330,7 +345,8 @@ impl Swarm {
     }
 
     fn check_pulse(&mut self, now: Time, key: PeerKey, out: &mut Vec<Action>) {
-        let Some(peer) = self.peers.get(&key) else {
+        // A web seed says nothing unless it is asked.
+        let Some(peer) = self.peers.get(&key).filter(|p| p.web_seed.is_none()) else {
             return;
         };
         if now.since(peer.heard) >= SILENCE {

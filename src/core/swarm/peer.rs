@@ -15,6 +15,7 @@ use super::event::PeerKey;
 use super::pipeline::Pipeline;
 use super::trace::Who;
 use super::uplink::Writer;
+use super::web_seed::WebSeed;
 
 /// A block that we asked a peer for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,6 +146,8 @@ pub(super) struct Peer {
     /// Where it listens, as far as we know.
     pub(super) listen: Option<SocketAddr>,
     pub(super) outgoing: bool,
+    /// It is no peer but an HTTP server.
+    pub(super) web_seed: Option<WebSeed>,
     /// Both sides speak BEP 6.
     pub(super) fast: bool,
     pub(super) since: Time,
@@ -196,6 +199,7 @@ impl Peer {
             addr,
             listen: outgoing.then_some(addr),
             outgoing,
+            web_seed: None,
             fast,
             since: now,
             heard: now,

@@ -21,6 +21,7 @@ use super::event::PeerKey;
 use super::partial::{Arrival, Partial};
 use super::rarity::Rarity;
 use super::trace::{Cases, Who};
+use super::web_seed::Run;
 
 /// The peer that a block is picked for.
 #[derive(Clone, Copy)]
@@ -33,6 +34,8 @@ pub(super) struct Asker<'a> {
     pub(super) who: Who,
     /// When it is asked.
     pub(super) now: Time,
+    /// How it is asked for long runs, if it is a web seed.
+    pub(super) run: Option<Run>,
 }
 
 /// What a verdict on a piece says of the peers that sent it.
@@ -160,6 +163,7 @@ impl Picker {
     pub(super) fn pick(&mut self, asker: Asker<'_>, rng: &mut fastrand::Rng) -> Option<Block> {
         let piece = self
             .retry(asker)
+            .or_else(|| self.run_on(asker, rng))
             .or_else(|| self.best_unfinished(asker))
             .or_else(|| self.begin(asker, rng))?;
         let partial = self.partials.get_mut(&piece)?;
@@ -341,6 +345,35 @@ impl Picker {
         best.map(|(_, piece)| piece)
     }
 
+    /// The piece that a web seed goes on with: the one that it is in, else the next one if no other is rarer, else a rarest one. Pieces that
+    /// others have begun would cut its ranges short.
+    fn run_on(&mut self, asker: Asker<'_>, rng: &mut fastrand::Rng) -> Option<PieceIndex> {
+        let run = asker.run.filter(|_| !self.sequential)?;
+        if let Some(last) = run.last
+            && let Some(partial) = self.partials.get(&last)
+            && partial.missing() > 0
+            && partial.open_to(asker.key)
+        {
+            return Some(last);
+        }
+        let next = run
+            .last
+            .map_or(PieceIndex(0), |last| PieceIndex(last.0 + 1));
+        let piece = if run.in_order {
+            let ahead = self.rarity.first_from(asker.have, next);
+            ahead.or_else(|| self.rarity.first(asker.have))?
+        } else {
+            let rarest = self.rarity.rarest(asker.have, rng)?;
+            let follows = run.last.is_some()
+                && self.rarity.open().has(next)
+                && self.rarity.copies(next) <= self.rarity.copies(rarest);
+            if follows { next } else { rarest }
+        };
+        self.rarity.remove(piece);
+        self.add(piece, None);
+        Some(piece)
+    }
+
     fn begin(&mut self, asker: Asker<'_>, rng: &mut fastrand::Rng) -> Option<PieceIndex> {
         let piece = if self.sequential {
             self.rarity.first(asker.have)
@@ -405,6 +438,7 @@ mod tests {
             have,
             who: (Ipv4Addr::LOCALHOST.into(), PeerId([0; 20])),
             now: Time::ZERO,
+            run: None,
         }
     }
 

@@ -15,6 +15,12 @@ const MOST: usize = 512;
 const DEFAULT_REQQ: usize = 250;
 /// How far ahead of the peer's rate we ask, on top of the round trip: it has to survive the scheduling of two hosts.
 const AHEAD: Duration = Duration::from_millis(15);
+/// The same for a web seed (BEP 19), to which requests go in ranges of half of them: 1 MiB to begin with…
+const LEAST_OF_RANGES: usize = 64;
+/// …16 MiB at most…
+const MOST_OF_RANGES: usize = 1024;
+/// …and what it sends in this time between them. What other peers could send meanwhile is called back.
+const AHEAD_OF_RANGES: Duration = Duration::from_secs(1);
 /// The rate is taken over this time: short, so that a fast connection is at full depth within some round trips.
 const WINDOW: Duration = Duration::from_millis(250);
 
@@ -29,6 +35,12 @@ pub(super) struct Pipeline {
     /// While the connection is not limited by its link, a deeper pipeline raises the rate, which deepens the pipeline: it grows by half
     /// or more with each round trip until the link is full.
     reqq: usize,
+    /// Takes the place of [`LEAST`].
+    least: usize,
+    /// Takes the place of [`MOST`].
+    most: usize,
+    /// Takes the place of [`AHEAD`].
+    ahead: Duration,
 }
 
 impl Pipeline {
@@ -38,6 +50,20 @@ impl Pipeline {
             rate: Meter::new(WINDOW),
             delay: None,
             reqq: DEFAULT_REQQ,
+            least: LEAST,
+            most: MOST,
+            ahead: AHEAD,
+        }
+    }
+
+    /// That of a web seed.
+    pub(super) fn of_ranges() -> Self {
+        Self {
+            reqq: MOST_OF_RANGES,
+            least: LEAST_OF_RANGES,
+            most: MOST_OF_RANGES,
+            ahead: AHEAD_OF_RANGES,
+            ..Self::new()
         }
     }
 
@@ -66,11 +92,13 @@ impl Pipeline {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     pub(super) fn depth(&self, now: Time) -> usize {
         let Some(delay) = self.delay else {
-            return LEAST.min(self.reqq);
+            return self.least.min(self.reqq);
         };
-        let ahead = (delay + delay / 2 + AHEAD).as_secs_f64();
+        let ahead = (delay + delay / 2 + self.ahead).as_secs_f64();
         let blocks = (self.rate.rate(now) * ahead / f64::from(BLOCK)).ceil();
-        (blocks as usize).clamp(LEAST, MOST).min(self.reqq)
+        (blocks as usize)
+            .clamp(self.least, self.most)
+            .min(self.reqq)
     }
 }
 

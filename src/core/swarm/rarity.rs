@@ -196,6 +196,12 @@ impl Rarity {
         found
     }
 
+    /// The first open piece in `have` that is `from` or comes after it.
+    pub(super) fn first_from(&self, have: &Bitfield, from: PieceIndex) -> Option<PieceIndex> {
+        let mut ahead = self.open.common(have, from.idx() / 64);
+        ahead.find(|piece| *piece >= from)
+    }
+
     /// What finding pieces has cost so far, in pieces looked at.
     #[cfg(test)]
     pub(super) const fn probes(&self) -> u64 {

@@ -33,7 +33,8 @@ impl Swarm {
         };
         let download = &mut peer.download;
         let paused = download.recalled.is_some_and(|at| now < at + PAUSE);
-        if download.snubbed || download.owed.len() > IDLE || paused || limited {
+        let in_order = peer.web_seed.is_some_and(|web| web.run.in_order);
+        if in_order || download.snubbed || download.owed.len() > IDLE || paused || limited {
             return;
         }
         download.recalled = Some(now);

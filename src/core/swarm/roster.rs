@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::base::endpoint::is_dialable;
 use crate::base::id::PeerId;
 use crate::base::time::Time;
+use crate::core::back_off::back_off;
 
 use super::event::Source;
 
@@ -175,7 +176,7 @@ impl Roster {
             return;
         }
         known.failures += 1;
-        let pause = back_off(known.failures, rng);
+        let pause = back_off(known.failures, FIRST_PAUSE, LONGEST_PAUSE, rng);
         self.wait_until(addr, now + pause, rng);
     }
 
@@ -192,7 +193,7 @@ impl Roster {
         } else {
             known.failures + 1
         };
-        let pause = back_off(known.failures.max(1), rng);
+        let pause = back_off(known.failures.max(1), FIRST_PAUSE, LONGEST_PAUSE, rng);
         self.wait_until(addr, now + pause, rng);
     }
 
@@ -282,15 +283,6 @@ impl Roster {
             State::Connected(_) | State::Never => {}
         }
     }
-}
-
-/// The pause after so many failures, ± 25 %: hosts that failed together must not all return at once.
-fn back_off(failures: u32, rng: &mut fastrand::Rng) -> Duration {
-    let doublings = failures.saturating_sub(1).min(16);
-    let pause = FIRST_PAUSE
-        .saturating_mul(1 << doublings)
-        .min(LONGEST_PAUSE);
-    pause.mul_f64(0.75 + 0.5 * rng.f64())
 }
 
 #[cfg(test)]

@@ -284,6 +284,7 @@ mod tests {
             have: &Bitfield::all(1),
             who: who(u8::try_from(key.0).unwrap()),
             now,
+            run: None,
         };
         cases.open_to(&asker).is_some()
     }

@@ -2,7 +2,9 @@
 //!
 //! Nothing is sent to a host that the URL (or a redirect of its server) does not name: proxies that the environment suggests are not used.
 
+pub mod ranges;
 mod transport;
+mod wary;
 
 use std::fmt;
 use std::io::{self, Read};
@@ -19,6 +21,9 @@ use transport::Dial;
 
 /// Redirects that are followed for one request.
 const MAX_REDIRECTS: u32 = 3;
+
+/// What requests say they come from.
+const USER_AGENT: &str = concat!("hivebt/", env!("CARGO_PKG_VERSION"));
 
 /// Bytes of the head of a response.
 const MAX_HEAD: usize = 16 << 10;
@@ -128,7 +133,7 @@ impl Client {
             .input_buffer_size(MAX_HEAD)
             .output_buffer_size(MAX_HEAD)
             .max_idle_connections(2)
-            .user_agent(concat!("hivebt/", env!("CARGO_PKG_VERSION")))
+            .user_agent(USER_AGENT)
             .accept_encoding("")
             .ip_family(match options.bind.addr {
                 None => IpFamily::Any,
@@ -160,11 +165,7 @@ impl Client {
     /// # Errors
     /// As for [`Client::get`].
     pub fn get_with(&self, url: &str, token: Option<&str>) -> Result<Response, HttpError> {
-        let lower = url.get(..8).unwrap_or(url).to_ascii_lowercase();
-        if lower.starts_with("https:") && !cfg!(feature = "tls") {
-            return Err(HttpError::NoTls);
-        }
-        check(url, &lower)?;
+        checked(url)?;
         let mut request = self.agent.get(url);
         if let Some(token) = token {
             request = request.header("Authorization", format!("Bearer {token}"));
@@ -190,6 +191,15 @@ impl Client {
     pub fn abort(&self) {
         self.agent.clone().shutdown();
     }
+}
+
+/// Refuses what cannot be asked for here.
+fn checked(url: &str) -> Result<(), HttpError> {
+    let lower = url.get(..8).unwrap_or(url).to_ascii_lowercase();
+    if lower.starts_with("https:") && !cfg!(feature = "tls") {
+        return Err(HttpError::NoTls);
+    }
+    check(url, &lower)
 }
 
 /// What `ureq` would let pass: another scheme, and a port out of range, for which it takes the scheme's own.

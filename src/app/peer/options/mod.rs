@@ -73,6 +73,10 @@ pub struct Options {
     pub advertise: Option<(IpAddr, Option<u16>)>,
     /// `--peer`
     pub peers: Vec<SocketAddr>,
+    /// `--web-seed`
+    pub web_seeds: Vec<String>,
+    /// `--no-web-seeds`
+    pub no_web_seeds: bool,
     /// `--tracker`
     pub tracker: Option<SocketAddr>,
     /// `--max-upload`, bytes a second; 0 is no limit.
@@ -149,6 +153,8 @@ impl Options {
             bind: None,
             advertise: None,
             peers: Vec::new(),
+            web_seeds: Vec::new(),
+            no_web_seeds: false,
             tracker: None,
             max_upload: None,
             max_download: None,

@@ -11,7 +11,7 @@ use crate::net::tcp::Bind;
 use super::super::selection::Pattern;
 use super::super::settings::{Origin, VARIABLES};
 use super::check::check;
-use super::values::{advertise, command, count, ports, priority, ratio, token};
+use super::values::{advertise, command, count, ports, priority, ratio, token, web_seed};
 use super::{Command, HELP, Mode, Options, Verbosity};
 
 /// Reads a command line, the program's name left out.
@@ -85,6 +85,8 @@ fn option(options: &mut Options, args: &mut lexopt::Parser, name: &str) -> Resul
             args.value()?,
             "an address and port such as 10.0.0.7:6881",
         )?),
+        "--web-seed" => options.web_seeds.push(web_seed(name, args.value()?)?),
+        "--no-web-seeds" => options.no_web_seeds = true,
         "--tracker" => {
             options.tracker = Some(parsed(
                 name,

@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use crate::app::args::{bad_value, parsed, text};
 use crate::app::failure::Failure;
 use crate::core::shares::Priority;
+use crate::proto::url;
 
 /// A token that fits into a header and a URL as it is (RFC 6750).
 pub(super) fn token(name: &str, text: String) -> Result<String, Failure> {
@@ -39,6 +40,16 @@ pub(super) fn advertise(name: &str, value: OsString) -> Result<(IpAddr, Option<u
         .map(|addr: SocketAddr| (addr.ip(), Some(addr.port())));
     let read = with_port.or_else(|_| text.parse().map(|ip| (ip, None)));
     read.map_err(|_| bad_value(name, text, "an IP address, with or without a port"))
+}
+
+pub(super) fn web_seed(name: &str, value: OsString) -> Result<String, Failure> {
+    let text = text(name, value)?;
+    match url::web(&text) {
+        Ok(_) => Ok(text),
+        Err(error) => Err(Failure::usage(format_args!(
+            "`{name}` does not take `{text}`: {error}"
+        ))),
+    }
 }
 
 pub(super) fn count(name: &str, value: OsString) -> Result<usize, Failure> {

@@ -2,7 +2,7 @@
 
 use crate::base::json::{Value, json};
 
-use super::super::overview::{Overview, Shown};
+use super::super::overview::{Overview, Shown, place_and_program};
 
 pub(super) fn overview(overview: &Overview) -> Value {
     json!({
@@ -43,9 +43,10 @@ pub(super) fn torrent(shown: &Shown) -> Value {
 
 pub(super) fn peers(shown: &Shown) -> Value {
     let peers = shown.peers.iter().map(|peer| {
+        let (place, program) = place_and_program(peer);
         json!({
-            "address": peer.addr.to_string(),
-            "client": client(&peer.client),
+            "address": place,
+            "client": client(program),
             "completion_percentage": percent(peer.have, shown.pieces),
             "total_uploaded": peer.uploaded,
             "total_downloaded": peer.downloaded,

@@ -8,7 +8,7 @@ use crate::app::web::prometheus::{Label, head};
 /// What is known of each torrent: name, what it is, type, and its value.
 type OfTorrent = (&'static str, &'static str, &'static str, fn(&Shown) -> u64);
 
-const OF_TORRENTS: [OfTorrent; 7] = [
+const OF_TORRENTS: [OfTorrent; 8] = [
     (
         "hivebt_peer_uploaded_bytes_total",
         "Payload sent",
@@ -38,6 +38,12 @@ const OF_TORRENTS: [OfTorrent; 7] = [
         "Connections",
         "gauge",
         |shown| shown.stats.peers as u64,
+    ),
+    (
+        "hivebt_peer_web_seeds",
+        "HTTP servers that may be asked for payload",
+        "gauge",
+        |shown| shown.stats.web_seeds as u64,
     ),
     (
         "hivebt_peer_size_bytes",

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::super::history::{EVERY, SAMPLES};
-use super::super::overview::{Overview, Shown};
+use super::super::overview::{Overview, Shown, place_and_program};
 use super::json::percent;
 use crate::app::human;
 use crate::app::web;
@@ -85,6 +85,9 @@ fn torrent(shown: &Shown, out: &mut String) {
     fact(format!("up {}", human::rate(shown.stats.upload_rate)));
     fact(format!("sent {}", human::bytes(shown.stats.uploaded)));
     fact(format!("{} peers", Grouped(shown.stats.peers as u64)));
+    if shown.stats.web_seeds > 0 {
+        fact(format!("{} web seeds", shown.stats.web_seeds));
+    }
     if let Some(eta) = shown.snapshot().eta() {
         fact(format!("done in about {}", human::span(eta)));
     }
@@ -134,11 +137,12 @@ fn peers(shown: &Shown, out: &mut String) {
     }
     out.push_str("<details>\n<summary>Peers</summary>\n<div class=\"scroll\"><table>\n<caption>Peers, the fastest first</caption>\n<thead><tr><th scope=\"col\">Address</th><th scope=\"col\">Program</th><th scope=\"col\" class=\"n\">%</th><th scope=\"col\" class=\"n\">Down</th><th scope=\"col\" class=\"n\">Up</th><th scope=\"col\">Is served</th><th scope=\"col\">Serves</th></tr></thead>\n<tbody>\n");
     for peer in shown.peers.iter().take(PEERS) {
+        let (place, program) = place_and_program(peer);
         let _ = writeln!(
             out,
             "<tr><th scope=\"row\">{}</th><td><bdi>{}</bdi></td><td class=\"n\">{:.1}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td><td>{}</td></tr>",
-            peer.addr,
-            Escaped(&peer.client),
+            Escaped(&place),
+            Escaped(program),
             percent(peer.have, shown.pieces),
             human::rate(peer.download_rate),
             human::rate(peer.upload_rate),

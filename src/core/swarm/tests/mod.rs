@@ -7,6 +7,7 @@ mod downloads;
 mod limited;
 mod shown;
 mod uploads;
+mod web_seeds;
 
 use std::net::SocketAddr;
 use std::time::Duration;
