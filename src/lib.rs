@@ -78,6 +78,7 @@
 //! | 24, 31, 48 | external address, retry, scrape | [`proto::tracker`] |
 //! | 47 | pad files, attributes | [`proto::metainfo`] |
 
+#![doc = include_str!("requirements.md")]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 pub mod app;

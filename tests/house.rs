@@ -1,4 +1,5 @@
-//! The rules of the house that no compiler lint knows: which floor may use which, where packages, `unsafe` and printing are allowed, what lies at the top level.
+//! The rules of the house that no compiler lint knows: which floor may use which, where packages, `unsafe` and printing are allowed, what lies at the top level,
+//! and that the table of requirements is whole and true.
 
 #![allow(
     clippy::panic,
@@ -86,6 +87,12 @@ const TOP_LEVEL: [&str; 14] = [
     "testdata",
     "tests",
 ];
+
+/// The last number of a requirement.
+const LAST_REQUIREMENT: u32 = 118;
+
+/// Numbers of requirements that are not used.
+const NOT_REQUIRED: [u32; 12] = [11, 16, 20, 63, 93, 94, 95, 96, 98, 107, 108, 112];
 
 /// A source file: its path below `src`, and its lines of code without comments; `code` ends where the tests begin.
 struct Source {
@@ -363,4 +370,96 @@ fn the_top_level_holds_only_what_the_plan_says() {
         }
     }
     assert_none("too much at the top level", &offences);
+}
+
+/// The rows of `src/requirements.md`: for whom or what, what, where, shown by.
+fn requirements() -> Vec<[String; 4]> {
+    let text = fs::read_to_string(root().join("src/requirements.md")).unwrap();
+    let rows = text.lines().filter(|line| {
+        line.starts_with("| ") && !line.starts_with("| ---") && !line.ends_with("| shown by |")
+    });
+    let cells = |row: &str| -> Vec<String> {
+        let inner = row.trim_matches('|').split('|');
+        inner.map(|cell| cell.trim().to_owned()).collect()
+    };
+    rows.map(|row| {
+        cells(row)
+            .try_into()
+            .unwrap_or_else(|_| panic!("four cells: {row}"))
+    })
+    .collect()
+}
+
+/// What stands between backticks.
+fn spans(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split('`').skip(1).step_by(2)
+}
+
+/// `path` below `src`, or else below the top folder.
+fn place(path: &str) -> PathBuf {
+    let below = root().join("src").join(path);
+    if below.exists() {
+        below
+    } else {
+        root().join(path)
+    }
+}
+
+/// What of a reference is not there; it reads `FILE.rs: a_test, another_test` or `FILE.md: A heading`.
+fn missing(reference: &str) -> Vec<String> {
+    let Some((path, names)) = reference.split_once(": ") else {
+        return vec![reference.to_owned()];
+    };
+    let text = fs::read_to_string(place(path)).unwrap_or_default();
+    let there = |name: &str| {
+        if path.ends_with(".md") {
+            let level = |line: &str| line.len() - line.trim_start_matches('#').len();
+            text.lines()
+                .any(|line| level(line) > 0 && line[level(line)..].trim() == name)
+        } else {
+            has_test(&text, name)
+        }
+    };
+    names
+        .split(", ")
+        .filter(|name| !there(name))
+        .map(|name| format!("{path}: {name}"))
+        .collect()
+}
+
+/// Whether a function of this name stands in `text`, and is a test.
+fn has_test(text: &str, name: &str) -> bool {
+    text.find(&format!("fn {name}(")).is_some_and(|at| {
+        let before = &text[..at];
+        let attribute = before.rfind("#[test]");
+        attribute.is_some_and(|from| !before[from..].contains("fn "))
+    })
+}
+
+#[test]
+fn every_requirement_has_its_row() {
+    let rows = requirements();
+    let numbers = rows.iter().flat_map(|[numbers, ..]| {
+        let numbers = numbers.split(", ").map(|text| text.strip_prefix('R'));
+        numbers.filter_map(|number| number?.parse::<u32>().ok())
+    });
+    let mut found: Vec<_> = numbers.collect();
+    found.sort_unstable();
+    let all = (1..=LAST_REQUIREMENT).filter(|n| !NOT_REQUIRED.contains(n));
+    assert_eq!(found, all.collect::<Vec<_>>());
+}
+
+#[test]
+fn what_the_table_of_requirements_names_is_there() {
+    let mut offences = Vec::new();
+    for [row, _, places, shown] in requirements() {
+        let gone = spans(&places).filter(|path| !place(path).exists());
+        offences.extend(gone.map(|path| format!("{row}: {path}")));
+        if spans(&shown).next().is_none() && shown != "no test" {
+            offences.push(format!("{row}: neither a test nor `no test`"));
+        }
+        let gone = spans(&shown).flat_map(missing);
+        offences.extend(gone.map(|what| format!("{row}: {what}")));
+    }
+    assert_none("the table of requirements is true", &offences);
 }
