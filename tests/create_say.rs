@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use hivebt::base::json::{Value, json};
-use hivebt::proto::metainfo::{Layout, Metainfo, NewInfo};
+use hivebt::proto::metainfo::{Layout, Metainfo, NewFile, NewInfo};
 use support::create::{Ended, content, create, run, write};
 use support::tempdir::TempDir;
 
@@ -167,12 +167,18 @@ fn fixture(name: &str) -> String {
 /// A torrent of files that need not be there.
 fn foreign(path: &Path, name: &[u8], files: &[(Vec<Vec<u8>>, u64)]) {
     let total: u64 = files.iter().map(|(_, length)| length).sum();
+    let files = files.iter().map(|(path, length)| NewFile {
+        path: path.clone(),
+        length: *length,
+        pad: false,
+    });
+    let files: Vec<_> = files.collect();
     let pieces = vec![[0; 20]; usize::try_from(total.div_ceil(1 << 20)).unwrap()];
     let info = NewInfo {
         name,
         piece_length: 1 << 20,
         pieces: &pieces,
-        layout: Layout::Multi(files),
+        layout: Layout::Multi(&files),
         private: false,
         source: None,
     };

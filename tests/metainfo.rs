@@ -8,7 +8,7 @@ use std::path::{Component, Path};
 
 use hivebt::base::geometry::PieceIndex;
 use hivebt::base::sha1;
-use hivebt::proto::metainfo::{Layout, Metainfo, NewInfo};
+use hivebt::proto::metainfo::{Layout, Metainfo, NewFile, NewInfo};
 
 /// Fixtures by the stem of their file name.
 fn fixtures(folder: &str) -> BTreeMap<String, Vec<u8>> {
@@ -321,9 +321,15 @@ fn what_is_written_is_read_back_the_same() {
     for bytes in fixtures("good").into_values() {
         check(&bytes);
     }
+    let file = |path, length| NewFile {
+        path,
+        length,
+        pad: false,
+    };
     let files = [
-        (vec![b"a".to_vec()], 5),
-        (vec![b"d".to_vec(), b"\xff".to_vec()], 0),
+        file(vec![b"a".to_vec()], 5),
+        NewFile::padding(100),
+        file(vec![b"d".to_vec(), b"\xff".to_vec()], 0),
     ];
     let new = NewInfo {
         name: b"n",
@@ -340,5 +346,7 @@ fn what_is_written_is_read_back_the_same() {
     (m.comment, m.created_by, m.creation_date) = (Some("c".into()), Some("p".into()), Some(-1));
     let back = Metainfo::from_bytes(&m.to_bytes()).unwrap();
     assert_eq!(format!("{back:?}"), format!("{m:?}"));
+    let pads: Vec<_> = back.files.iter().map(|file| file.pad).collect();
+    assert_eq!(pads, [false, true, false]);
     assert!(back.private && !back.single && back.source.as_deref() == Some("S"));
 }

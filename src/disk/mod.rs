@@ -2,7 +2,8 @@
 //!
 //! A download, in the order of its life: [`lock`] (one run for each torrent and folder), [`state`] (what an earlier run knew),
 //! [`storage`] (the payload, opened by [`place`]), [`assess`] (what of it can be trusted), [`assembly`] (blocks on their way to being
-//! a piece, in buffers of a [`pool`]), [`hasher`] (pieces are checked, then written), and in the end [`storage::Storage::publish`].
+//! a piece, in buffers of a [`pool`]), [`hasher`] (pieces are checked, then written), and in the end [`storage::Storage::publish`]. What older
+//! versions already hold is looked for by [`older`] and taken over by [`reuse`].
 //!
 //! What a tracker has: [`keep`] (what it knows), [`folder`] (the torrents that it hands out).
 //!
@@ -24,9 +25,11 @@ pub mod junk;
 pub mod keep;
 pub mod layout;
 pub mod lock;
+pub mod older;
 pub mod place;
 pub mod pool;
 pub mod publish;
+pub mod reuse;
 pub mod scan;
 pub mod space;
 pub mod state;

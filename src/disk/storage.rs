@@ -25,9 +25,9 @@ use super::tree::Tree;
 const SYNC_ONE_BY_ONE: usize = 64;
 
 /// Written to since the last [`Storage::sync`].
-const UNSYNCED: u8 = 1;
+pub(super) const UNSYNCED: u8 = 1;
 /// Written to since the last [`Storage::stamps`].
-const UNSTAMPED: u8 = 2;
+pub(super) const UNSTAMPED: u8 = 2;
 
 /// The payload of one torrent on disk. Made by [`Storage::open_download`] or [`Storage::open_seed`].
 #[derive(Debug)]
@@ -269,7 +269,7 @@ impl Storage {
 
     /// The open file for the bytes of `span`. One that is read or written from end to end, as are thousands of small ones, is not kept
     /// open, and gets its length by being written.
-    fn handle_for(&self, span: Span, making: bool) -> Result<Arc<File>, StorageError> {
+    pub(super) fn handle_for(&self, span: Span, making: bool) -> Result<Arc<File>, StorageError> {
         if span.len == self.layout.files[span.file].len {
             return self.open(&self.place(), span.file, making).map(Arc::new);
         }

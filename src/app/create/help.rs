@@ -25,6 +25,8 @@ What the torrent says:
                                for 1,000 to 2,000 pieces: 64K up to 125 MiB, 128K up to 250 MiB, 256K up to
                                500 MiB, 512K up to 1000 MiB, 1M up to 2000 MiB, 2M up to 4000 MiB, 4M up to
                                8000 MiB, 8M up to 16000 MiB, 16M beyond]
+      --align                  of a folder, files that are at least as long as a piece begin with one (BEP 47), so that
+                               a later version of the folder shares whole pieces with this one
   -n, --name NAME              the payload's name [default: that of PATH]
   -p, --private                peers from the trackers only (BEP 27); needs a tracker, excludes --node
   -s, --source TEXT            a mark that makes the info-hash differ

@@ -11,9 +11,9 @@ use crate::base::geometry::Geometry;
 use crate::base::sha1::Digest;
 use crate::disk::files::{Fault, Files, Source};
 use crate::disk::hash::{self, Watch};
-use crate::disk::scan::{self, Rules, Scan, Skipped};
+use crate::disk::scan::{self, Found, Rules, Scan, Skipped};
 use crate::proto::metainfo::path::{safe_name, safe_path, shown, shown_path};
-use crate::proto::metainfo::{Layout, Metainfo, NewInfo};
+use crate::proto::metainfo::{Layout, Metainfo, NewFile, NewInfo};
 
 /// The tracker of torrents for which none is named (R4).
 pub const DEFAULT_ANNOUNCE: &str = "http://localhost:8080/announce";
@@ -34,6 +34,8 @@ pub struct Recipe {
     pub piece_length: Option<u32>,
     /// The payload's name, if not that of the path.
     pub name: Option<OsString>,
+    /// Whether every file of a folder that is as long as a piece begins with one (BEP 47).
+    pub align: bool,
     /// BEP 27.
     pub private: bool,
     /// See [`Metainfo::source`].
@@ -59,6 +61,7 @@ impl Default for Recipe {
             nodes: Vec::new(),
             piece_length: None,
             name: None,
+            align: false,
             private: false,
             source: None,
             comment: None,
@@ -75,7 +78,7 @@ impl Default for Recipe {
 pub struct Plan {
     name: Vec<u8>,
     single: bool,
-    listed: Vec<(Vec<Vec<u8>>, u64)>,
+    listed: Vec<NewFile>,
     files: Files,
     geometry: Geometry,
     /// What was found but is not shared.
@@ -104,17 +107,16 @@ impl Plan {
             return Err(failed(path, nothing));
         }
         check_paths(&scan)?;
-        let sources = scan.files.iter().map(|found| Source {
-            path: Some(found.path.clone()),
-            length: found.length,
-            stamp: Some(found.stamp),
-        });
         let too_large = || failed(path, "it is too large for a torrent");
-        let files = Files::new(sources.collect()).ok_or_else(too_large)?;
-        let total = files.total();
+        let lengths = scan.files.iter().map(|found| found.length);
+        let total = lengths.fold(0, u64::saturating_add);
         let length = recipe
             .piece_length
             .unwrap_or_else(|| piece_length::automatic(total));
+        let align = recipe.align && !scan.single;
+        let (listed, sources) = lay_out(&scan.files, align.then_some(length));
+        let files = Files::new(sources).ok_or_else(too_large)?;
+        let total = files.total();
         let geometry = Geometry::new(total, length).ok_or_else(too_large)?;
         if geometry.pieces() > MAX_PIECES {
             let cause = format!(
@@ -123,21 +125,13 @@ impl Plan {
             );
             return Err(failed(path, cause));
         }
-        let Scan {
-            single,
-            files: found,
-            skipped,
-        } = scan;
         Ok(Self {
             name,
-            single,
-            listed: found
-                .into_iter()
-                .map(|f| (f.components, f.length))
-                .collect(),
+            single: scan.single,
+            listed,
             files,
             geometry,
-            skipped,
+            skipped: scan.skipped,
         })
     }
 
@@ -219,6 +213,40 @@ impl Plan {
             (None, Ok(())) => Ok(pieces),
         }
     }
+}
+
+/// The files in the torrent's order, and where their bytes come from. Given the length of a piece, zeros go before each file that is at least as long,
+/// so that it begins with a piece; smaller ones share pieces, or a folder of many would be nothing but zeros.
+fn lay_out(found: &[Found], align: Option<u32>) -> (Vec<NewFile>, Vec<Source>) {
+    let (mut listed, mut sources) = (Vec::new(), Vec::new());
+    let mut at = 0_u64;
+    for found in found {
+        if let Some(piece) = align.map(u64::from)
+            && found.length >= piece
+            && !at.is_multiple_of(piece)
+        {
+            let length = piece - at % piece;
+            listed.push(NewFile::padding(length));
+            sources.push(Source {
+                path: None,
+                length,
+                stamp: None,
+            });
+            at = at.saturating_add(length);
+        }
+        listed.push(NewFile {
+            path: found.components.clone(),
+            length: found.length,
+            pad: false,
+        });
+        sources.push(Source {
+            path: Some(found.path.clone()),
+            length: found.length,
+            stamp: Some(found.stamp),
+        });
+        at = at.saturating_add(found.length);
+    }
+    (listed, sources)
 }
 
 fn failed(path: &Path, cause: impl std::fmt::Display) -> Failure {

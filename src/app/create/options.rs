@@ -41,6 +41,7 @@ struct Line {
     nodes: Vec<(String, u16)>,
     piece_length: Option<u32>,
     name: Option<OsString>,
+    align: bool,
     private: bool,
     source: Option<String>,
     comment: Option<String>,
@@ -84,6 +85,7 @@ impl Line {
                     line.piece_length = Some(piece_length(parser.value()?)?);
                 }
                 Short('n') | Long("name") => line.name = Some(parser.value()?),
+                Long("align") => line.align = true,
                 Short('p') | Long("private") => line.private = true,
                 Short('s') | Long("source") => {
                     line.source = Some(args::text("--source", parser.value()?)?);
@@ -192,6 +194,7 @@ impl Line {
             nodes: self.nodes,
             piece_length: self.piece_length.or(config.piece_length),
             name: self.name,
+            align: self.align,
             private,
             source: self.source,
             comment: self.comment.or(config.comment),

@@ -31,6 +31,8 @@ const MOST_DOUBLED: u32 = 4;
 pub enum Phase {
     /// Finding out what is there.
     Checking,
+    /// Taking what older versions hold.
+    Reusing,
     /// Fetching.
     Downloading,
     /// All is here and is being published.
@@ -237,6 +239,10 @@ impl Job {
         let total = self.total();
         let (phase, done) = match self.phase {
             Phase::Checking => ("checking", self.watch.done()),
+            Phase::Reusing => {
+                let verified = self.verified();
+                ("reusing", verified.map_or(0, |good| self.bytes_in(&good)))
+            }
             Phase::Downloading | Phase::Publishing => {
                 ("downloading", total.saturating_sub(stats.left))
             }
@@ -373,11 +379,12 @@ impl Job {
         timeout: Option<Duration>,
         stall_timeout: Option<Duration>,
     ) -> Option<Failure> {
-        if !matches!(self.phase, Phase::Checking | Phase::Downloading) {
+        let looks = matches!(self.phase, Phase::Checking | Phase::Reusing);
+        if !looks && !matches!(self.phase, Phase::Downloading) {
             return None;
         }
         let downloaded = self.stats().downloaded;
-        if downloaded > self.progressed.1 || matches!(self.phase, Phase::Checking) {
+        if downloaded > self.progressed.1 || looks {
             self.progressed = (Instant::now(), downloaded);
         }
         let late = |limit: Option<Duration>, since: Instant| {

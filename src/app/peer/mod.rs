@@ -22,6 +22,7 @@ pub mod overview;
 pub mod payload;
 pub mod progress;
 mod query;
+mod reuse;
 pub mod run;
 pub mod selection;
 pub mod session;
@@ -85,6 +86,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
         Mode::Doctor => return doctor::examine(&options, &loaded),
         Mode::Get | Mode::Seed | Mode::Bare | Mode::Run | Mode::Status => {}
     }
+    reuse::check(&options.reuse)?;
     let client = http_client::Options {
         bind: options.bind.clone().unwrap_or_default(),
         ..Default::default()

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::app::failure::{Exit, Failure};
 use crate::base::bitfield::Bitfield;
+use crate::base::geometry::PieceIndex;
 use crate::core::swarm::event::Stats;
 use crate::disk::chosen::Fate;
 use crate::disk::error::{OpenError, StorageError};
@@ -216,6 +217,25 @@ impl Payload {
         self.pieces().verified.clone()
     }
 
+    /// The pieces that are wanted and not here.
+    pub(super) fn missing(&self) -> Bitfield {
+        let all = Bitfield::all(self.metainfo.geometry.pieces());
+        let chosen = self.selection.as_ref();
+        let mut missing = chosen.map_or(all, |chosen| chosen.pieces.clone());
+        self.verified().iter().for_each(|piece| {
+            missing.clear(piece);
+        });
+        missing
+    }
+
+    /// These pieces are written and good, too.
+    pub(super) fn add_verified(&self, good: impl Iterator<Item = PieceIndex>) {
+        let mut pieces = self.pieces();
+        good.for_each(|piece| {
+            pieces.verified.set(piece);
+        });
+    }
+
     /// Whether every piece that is wanted is here.
     #[must_use]
     pub fn is_whole(&self) -> bool {
@@ -266,7 +286,8 @@ impl Payload {
         }
     }
 
-    fn wants(&self, file: usize) -> bool {
+    /// Whether a file is to be fetched.
+    pub(super) fn wants(&self, file: usize) -> bool {
         let chosen = self.selection.as_ref();
         chosen.is_none_or(|chosen| chosen.files.get(file) == Some(&true))
     }

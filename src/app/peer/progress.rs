@@ -31,7 +31,7 @@ pub struct Snapshot<'a> {
     pub info_hash: InfoHash,
     /// Its name for people.
     pub name: &'a str,
-    /// `checking`, `downloading`, `seeding`; while nothing happens, `paused`, `finished` or `error`.
+    /// `checking`, `reusing`, `downloading`, `seeding`; while nothing happens, `paused`, `finished` or `error`.
     pub phase: &'static str,
     /// Bytes of payload.
     pub total: u64,
@@ -86,6 +86,7 @@ impl Snapshot<'_> {
                 self.stats.peers
             ),
             "checking" => format!("{}: checking {percent:.1} %", self.name),
+            "reusing" => format!("{}: reusing, {percent:.1} % are here", self.name),
             _ => {
                 let eta = self.eta().map_or_else(|| "unknown".to_owned(), human::span);
                 let seeds = self.stats.seeds;

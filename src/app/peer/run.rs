@@ -17,6 +17,7 @@ use super::jobs::Jobs;
 use super::options::{Mode, Options};
 use super::payload::{Payload, storage_failure};
 use super::progress::Teller;
+use super::reuse::Reused;
 use super::session::Session;
 use super::status::{Door, StatusServer};
 use super::torrent::Happening;
@@ -34,6 +35,8 @@ pub enum Occurrence {
     Signal(Signal),
     /// A payload has been examined: the files, what of them is good, and whether it lies under its own name.
     Examined(usize, Box<Result<Examined, Failure>>),
+    /// What older versions hold has been taken over.
+    Reused(usize, Result<Reused, Failure>),
     /// A payload has been published.
     Published(usize, Result<(), Failure>),
     /// A swarm has something to say.
@@ -52,6 +55,7 @@ impl Occurrence {
         match self {
             Self::Signal(_) | Self::Asked(..) => None,
             Self::Examined(index, _)
+            | Self::Reused(index, _)
             | Self::Published(index, _)
             | Self::Swarm(index, _)
             | Self::Tracker(index, ..)
@@ -204,6 +208,17 @@ impl Run {
                 let joined = examined.and_then(|examined| self.join(index, examined));
                 self.check(index, joined);
             }
+            Occurrence::Reused(index, reused) => {
+                if !self.is_free(index) {
+                    return;
+                }
+                match reused {
+                    // As above: the rest of it.
+                    Ok(_) if self.jobs[index].watch.is_cancelled() => self.reuse(index),
+                    Ok(reused) => self.reused(index, &reused),
+                    Err(failure) => self.end(index, Err(failure)),
+                }
+            }
             Occurrence::Swarm(index, Happening::Complete) => self.complete(index),
             Occurrence::Swarm(index, Happening::Dropped(addr, reason)) => {
                 let who = self.jobs[index].who(addr);
@@ -331,7 +346,9 @@ impl Run {
                     let more = Failure::plain(failure.exit, "not every torrent ended well");
                     first.get_or_insert(more);
                 }
-                Phase::Checking | Phase::Downloading | Phase::Publishing => unfinished = true,
+                Phase::Checking | Phase::Reusing | Phase::Downloading | Phase::Publishing => {
+                    unfinished = true;
+                }
             }
         }
         let interrupted = signal

@@ -8,7 +8,7 @@ use crate::base::json::json;
 use crate::app::failure::{Exit, Failure};
 use crate::app::human;
 use crate::base::bitfield::Bitfield;
-use crate::core::swarm::event::Source;
+use crate::core::swarm::event::{Source, Stats};
 use crate::disk::hash::Watch;
 use crate::disk::place::Found;
 use crate::disk::space;
@@ -41,7 +41,7 @@ impl Run {
     }
 
     /// Does what takes long on a thread of its own.
-    fn aside(&mut self, index: usize, name: &str, body: impl FnOnce() + Send + 'static) {
+    pub(super) fn aside(&mut self, index: usize, name: &str, body: impl FnOnce() + Send + 'static) {
         self.jobs[index].busy = true;
         if threads::spawn(name, body).is_none() {
             self.jobs[index].busy = false;
@@ -98,6 +98,17 @@ impl Run {
         self.warn_of_space(index, &payload);
         let payload = Arc::new(payload);
         self.jobs[index].payload = Some(payload);
+        if !whole && !self.plan.options.reuse.is_empty() {
+            self.reuse(index);
+            return Ok(());
+        }
+        self.settle(index, published)
+    }
+
+    /// Joins the swarm if there is anything to fetch or to serve, and publishes what is whole and is not `published`.
+    pub(super) fn settle(&mut self, index: usize, published: bool) -> Result<(), Failure> {
+        let payload = self.jobs[index].payload.as_ref();
+        let whole = payload.is_some_and(|payload| payload.is_whole());
         if !whole || self.plan.options.seeds_afterwards() {
             self.enter(index);
         }
@@ -281,12 +292,16 @@ impl Run {
         self.aside(index, "on-complete", body);
     }
 
-    /// Saves what is verified. A payload that is complete was saved for good when it was published.
+    /// Saves what is verified; as a clean end only if none of our threads may be writing. A payload that is complete was saved for good when it was published.
     pub(super) fn remember(&self, index: usize, clean: bool) -> Result<(), Failure> {
         let job = &self.jobs[index];
         match (&job.phase, &job.payload, &job.torrent) {
             (Phase::Downloading, Some(payload), Some(torrent)) => {
                 payload.remember(torrent.verified(), &torrent.stats(), clean)
+            }
+            (Phase::Reusing, Some(payload), _) => {
+                let clean = clean && !job.busy;
+                payload.remember(payload.verified(), &Stats::default(), clean)
             }
             _ => Ok(()),
         }

@@ -25,7 +25,7 @@ use crate::base::sha1::Digest;
 
 pub use edit::Edit;
 pub use error::MetainfoError;
-pub use write::{Layout, NewInfo};
+pub use write::{Layout, NewFile, NewInfo};
 
 /// A torrent, checked: what it says about sizes agrees with itself, and its paths are safe to join to a folder.
 #[derive(Clone, Debug)]

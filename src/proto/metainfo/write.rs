@@ -26,8 +26,31 @@ pub struct NewInfo<'a> {
 pub enum Layout<'a> {
     /// One file of so many bytes.
     Single(u64),
-    /// Files in a folder: the components of each path, and its bytes.
-    Multi(&'a [(Vec<Vec<u8>>, u64)]),
+    /// Files in a folder.
+    Multi(&'a [NewFile]),
+}
+
+/// A file in a folder.
+#[derive(Clone, Debug)]
+pub struct NewFile {
+    /// The components of its path.
+    pub path: Vec<Vec<u8>>,
+    /// Bytes.
+    pub length: u64,
+    /// Whether it is padding (BEP 47).
+    pub pad: bool,
+}
+
+impl NewFile {
+    /// So many zeros, under the path that BEP 47 recommends.
+    #[must_use]
+    pub fn padding(length: u64) -> Self {
+        Self {
+            path: vec![b".pad".to_vec(), length.to_string().into_bytes()],
+            length,
+            pad: true,
+        }
+    }
 }
 
 impl NewInfo<'_> {
@@ -42,7 +65,7 @@ impl NewInfo<'_> {
         match self.layout {
             Layout::Single(length) => entries.push((b"length", integer(length))),
             Layout::Multi(files) => {
-                let files = files.iter().map(|(path, length)| file(path, *length));
+                let files = files.iter().map(file);
                 entries.push((b"files", files.collect::<Vec<_>>().into()));
             }
         }
@@ -56,12 +79,16 @@ impl NewInfo<'_> {
     }
 }
 
-fn file(path: &[Vec<u8>], length: u64) -> Value<'_> {
-    let path: Vec<_> = path.iter().map(|c| Value::from(c.as_slice())).collect();
-    Value::dict([
-        (&b"length"[..], integer(length)),
-        (&b"path"[..], path.into()),
-    ])
+fn file(file: &NewFile) -> Value<'_> {
+    let path = file.path.iter().map(|c| Value::from(c.as_slice()));
+    let mut entries = vec![
+        (&b"length"[..], integer(file.length)),
+        (b"path", path.collect::<Vec<_>>().into()),
+    ];
+    if file.pad {
+        entries.push((b"attr", b"p"[..].into()));
+    }
+    Value::dict(entries)
 }
 
 fn integer(n: u64) -> Value<'static> {

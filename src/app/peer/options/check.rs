@@ -25,6 +25,11 @@ pub(super) fn check(options: &Options) -> Result<(), Failure> {
             "`--select` goes with downloads: `get` or a torrent alone",
         ));
     }
+    if !options.reuse.is_empty() && !downloads && options.mode != Mode::Run {
+        return Err(Failure::usage(
+            "`--reuse` goes with downloads: `get`, `run` or a torrent alone",
+        ));
+    }
     let goes_with = |option: &str, mode: &str| {
         Err(Failure::usage(format_args!(
             "`{option}` goes with `{mode}`"

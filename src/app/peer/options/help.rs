@@ -45,6 +45,8 @@ How:
       --select GLOB        fetch these files alone (repeatable); the pattern is matched below the torrent's top folder, as
                            hivebt-create includes files: `*.csv` by name anywhere, `set/a*` from the top on, `set/` a whole folder
       --sequential         fetch pieces in order
+      --reuse DIR          take from the files of older versions in DIR what they already hold, before anybody is asked
+                           (repeatable; get and run; a single file will do)
       --recheck            hash what is there even if its state is known
       --on-complete CMD    run this when a download is complete (split at spaces, no shell; HIVEBT_PATH, HIVEBT_INFO_HASH
                            and HIVEBT_NAME in its environment); waits for it

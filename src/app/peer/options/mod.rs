@@ -119,6 +119,8 @@ pub struct Options {
     pub select: Vec<Pattern>,
     /// `--sequential`
     pub sequential: bool,
+    /// `--reuse`
+    pub reuse: Vec<PathBuf>,
     /// `--recheck`
     pub recheck: bool,
     /// `--on-complete`, program and arguments.
@@ -176,6 +178,7 @@ impl Options {
             token: None,
             select: Vec::new(),
             sequential: false,
+            reuse: Vec::new(),
             recheck: false,
             on_complete: None,
             config: None,

@@ -119,6 +119,7 @@ fn option(options: &mut Options, args: &mut lexopt::Parser, name: &str) -> Resul
         "--token" => options.token = Some(token(name, text(name, args.value()?)?)?),
         "--select" => options.select.push(Pattern::parse(name, args.value()?)?),
         "--sequential" => options.sequential = true,
+        "--reuse" => options.reuse.push(args.value()?.into()),
         "--recheck" => options.recheck = true,
         "--on-complete" => options.on_complete = Some(command(name, args.value()?)?),
         "--config" => options.config = Some(args.value()?.into()),

@@ -62,6 +62,7 @@ fn values_are_read_and_checked() {
         ("seed x --select a", "`--select` goes with downloads"),
         ("share x --select a", "`--select` goes with downloads"),
         ("get x --select [a", "`--select` does not take `[a`"),
+        ("seed x --reuse d", "`--reuse` goes with downloads"),
         ("get x --watch d", "`--watch` goes with `run`"),
         ("run x", "`run` takes torrents from a folder"),
         ("status a b", "`status` takes one URL"),

@@ -59,8 +59,9 @@ const OF_TORRENTS: [OfTorrent; 8] = [
     ),
 ];
 
-const STATES: [&str; 6] = [
+const STATES: [&str; 7] = [
     "checking",
+    "reusing",
     "downloading",
     "seeding",
     "paused",
