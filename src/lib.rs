@@ -38,7 +38,7 @@
 //! | `limit` | one for each direction that has ever had a limit | the moment of the next grant | a claim, another limit |
 //! | `announcer` | one a torrent | the next announce, HTTP or UDP (10 s) | completion, the end |
 //! | `hash-N` | one a core, four at most | the queue of finished pieces | a piece, the end |
-//! | `examine`, `reuse`, `publish`, `on-complete`, `farewell`, `resolver` | when needed | files; a command; HTTP or UDP (2.5 s); a name's address | – |
+//! | `examine`, `reuse`, `publish`, `remove`, `on-complete`, `farewell`, `resolver` | when needed | files; a command; HTTP or UDP (2.5 s); a name's address | – |
 //! | `signals` | one | signals | a signal |
 //! | `gate 0`, `pages`, `relay N` | six, where the status is served | epoll; a request (half a second); the run's answer (10 s) | a connection; the gate; the run |
 //! | main | one | occurrences, one second at a time | any of the above, a question over HTTP |

@@ -6,11 +6,10 @@ mod support;
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -18,7 +17,8 @@ use serde_json::{Value, json};
 
 use support::hosts::Host;
 use support::ours::{LIMIT, Peer, Torrent, program};
-use support::process::{Ended, Process, run};
+use support::process::{Ended, run};
+use support::station::Station;
 use support::tempdir::TempDir;
 use support::tree::assert_same;
 use support::{http, payload};
@@ -85,70 +85,6 @@ impl Site {
 
     fn of(&self, what: &str) -> String {
         format!("/torrents/{}{what}", self.torrent.info_hash)
-    }
-}
-
-/// A running `hivebt-peer run`.
-struct Station {
-    process: Process,
-    at: SocketAddr,
-}
-
-impl Station {
-    fn start(command: Command) -> Self {
-        let process = Process::start("hivebt-peer run", command);
-        let at = process.wait_for("where it tells its status", LIMIT, |_, line| {
-            line.split_once("status at http://")?
-                .1
-                .trim_end_matches('/')
-                .parse()
-                .ok()
-        });
-        Self { process, at }
-    }
-
-    fn ask(&self, method: &str, path: &str, body: &[u8]) -> (u16, Value) {
-        let (status, body) = http::ask(self.at, method, path, &[], body).unwrap();
-        let parsed = serde_json::from_slice(&body);
-        (
-            status,
-            parsed.unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&body))),
-        )
-    }
-
-    fn get(&self, path: &str) -> String {
-        let (status, body) = http::get(self.at, path).unwrap();
-        assert_eq!(status, 200, "{path}");
-        String::from_utf8(body).unwrap()
-    }
-
-    fn torrents(&self) -> Vec<Value> {
-        let (_, stats) = self.ask("GET", "/stats", &[]);
-        stats["torrents"].as_array().unwrap().clone()
-    }
-
-    /// Waits until its torrents are in these states.
-    fn wait_states(&self, states: &[&str]) -> Vec<Value> {
-        self.wait(&format!("{states:?}"), |torrents| {
-            let now: Vec<_> = torrents.iter().map(|t| t["state"].clone()).collect();
-            now == states
-        })
-    }
-
-    fn wait(&self, what: &str, holds: impl Fn(&[Value]) -> bool) -> Vec<Value> {
-        let deadline = Instant::now() + LIMIT;
-        loop {
-            let torrents = self.torrents();
-            if holds(&torrents) {
-                return torrents;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "{what} never came: {torrents:?}\n{}",
-                self.process.tail()
-            );
-            thread::sleep(Duration::from_millis(20));
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod announce;
 mod back_off;
 pub mod dht;
+pub mod keep;
 pub mod rate;
 pub mod shares;
 pub mod swarm;

@@ -72,7 +72,7 @@ impl Storage {
 
 impl super::tree::Tree {
     /// Takes the file at `rel` away, if it is there.
-    fn remove_file(&self, rel: &Path) -> Result<(), StorageError> {
+    pub(super) fn remove_file(&self, rel: &Path) -> Result<(), StorageError> {
         let name = rel.file_name().unwrap_or_default();
         let above = match self.folder(rel.parent().unwrap_or(Path::new("")), false) {
             Err(error) if error.source.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -14,6 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub mod assembly;
 pub mod assess;
 pub mod chosen;
+pub mod discard;
 pub mod error;
 pub mod files;
 pub mod folder;

@@ -85,6 +85,15 @@ pub fn save(folder: &Path, state: &Resume) -> Result<(), StorageError> {
     written
 }
 
+/// Removes the state of a torrent in `folder`, if there is one.
+///
+/// # Errors
+/// If the system refuses.
+pub fn remove(folder: &Path, info_hash: &InfoHash) -> Result<(), StorageError> {
+    let path = Path::new(STATE_FOLDER).join(format!("{info_hash}.resume"));
+    Tree::open(folder)?.remove_file(&path)
+}
+
 fn write(tree: &Tree, path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
     let mut file = tree.file(path, Access::Replace)?;
     file.write_all(bytes).map_err(tree.fail(Act::Write, path))?;

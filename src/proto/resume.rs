@@ -72,6 +72,10 @@ pub struct Resume {
     pub boot_id: String,
     /// Whether the payload had its own name, and not its `.part` name.
     pub published: bool,
+    /// Whether a run that takes and leaves torrents by itself has begun the payload and fetched all of it, and no other run.
+    pub automatic: bool,
+    /// When the payload was finished, in seconds since 1970; 0 if it is not, or nobody knows.
+    pub finished: u64,
     /// Bytes of payload sent to others, in all runs.
     pub uploaded: u64,
     /// Bytes of payload received from others, in all runs.
@@ -94,10 +98,12 @@ impl Resume {
         let geometry = &self.geometry;
         let origins: Vec<u8> = self.origins.iter().map(|&origin| origin as u8).collect();
         SEAL.close(&Value::dict([
-            (&b"boot"[..], self.boot_id.as_str().into()),
+            (&b"automatic"[..], Value::Int(self.automatic.into())),
+            (b"boot", self.boot_id.as_str().into()),
             (b"clean", Value::Int(self.clean.into())),
             (b"downloaded", count(self.downloaded)),
             (b"files", pack(&self.stamps).into()),
+            (b"finished", count(self.finished)),
             (b"info_hash", (&self.info_hash.0[..]).into()),
             (b"length", count(geometry.total())),
             (b"origins", origins.into()),
@@ -149,6 +155,8 @@ impl Resume {
             clean: entries.flag("clean")?,
             boot_id: String::from_utf8_lossy(entries.bytes("boot")?).into_owned(),
             published: entries.flag("published")?,
+            automatic: entries.uint_if_there("automatic")? == 1,
+            finished: entries.uint_if_there("finished")?,
             uploaded: entries.uint("uploaded")?,
             downloaded: entries.uint("downloaded")?,
         };
@@ -171,6 +179,14 @@ impl<'d> Entries<'d> {
     fn bytes(&self, key: &'static str) -> Result<&'d [u8], ResumeError> {
         let value = self.0.get(key.as_bytes()).and_then(|v| v.bytes());
         value.ok_or(ResumeError::Entry(key))
+    }
+
+    /// Zero for an entry that earlier versions did not write.
+    fn uint_if_there(&self, key: &'static str) -> Result<u64, ResumeError> {
+        if self.0.get(key.as_bytes()).is_none() {
+            return Ok(0);
+        }
+        self.uint(key)
     }
 
     /// Nothing for an entry that earlier versions did not write.
@@ -262,6 +278,8 @@ mod tests {
             clean: true,
             boot_id: "a-boot".to_owned(),
             published: false,
+            automatic: true,
+            finished: 1_700_000_000,
             uploaded: 1 << 40,
             downloaded: u64::from(u32::MAX),
         }

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
+use hivebt::disk::discard::discard;
 use hivebt::disk::error::OpenError;
 use hivebt::disk::layout::Layout;
 use hivebt::disk::place::Found;
@@ -260,4 +261,35 @@ fn seeding_what_is_not_there_is_an_error_that_says_so() {
         let error = Storage::open_seed(dir.path(), layout).unwrap_err();
         assert!(matches!(error, OpenError::NotThere(_)), "{error}");
     }
+}
+
+#[test]
+fn of_a_finished_payload_what_is_ours_is_removed_and_no_link_is_followed() {
+    let dir = TempDir::new("discard");
+    let files = [("a/b/one", 3), ("a/two", 4), ("c/three", 5), ("link", 3)];
+    let layout = folder("n", &files);
+    let storage = open(dir.path(), &layout, Found::Nothing);
+    storage.write_vectored_at(0, &[b"123456789012345"]).unwrap();
+    storage.publish().unwrap();
+    let then = storage.stamps().unwrap();
+    drop(storage);
+    // Somebody has put a link in the place of a file, and one in the place of a folder; both lead out.
+    let outside = dir.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("three"), "other").unwrap();
+    fs::remove_file(dir.path().join("n/link")).unwrap();
+    symlink(&outside, dir.path().join("n/link")).unwrap();
+    fs::rename(dir.path().join("n/c"), dir.path().join("c")).unwrap();
+    symlink("../c", dir.path().join("n/c")).unwrap();
+    let done = discard(dir.path(), &layout, &then).unwrap();
+    assert_eq!((done.files, done.bytes), (2, 7));
+    assert_eq!(done.left, Some(dir.path().join("n/c/three")));
+    assert_eq!(names_in(&dir.path().join("n")), ["c", "link"]);
+    assert_eq!(names_in(&outside), ["three"]);
+    assert!(dir.path().join("c/three").exists());
+    fs::remove_file(dir.path().join("n/link")).unwrap();
+    fs::remove_file(dir.path().join("n/c")).unwrap();
+    let rest = discard(dir.path(), &layout, &then).unwrap();
+    assert_eq!((rest.files, rest.left), (0, None));
+    assert!(!dir.path().join("n").exists());
 }

@@ -33,6 +33,8 @@ pub fn any_state(pieces: u32) -> Resume {
         clean: true,
         boot_id: state::boot_id(),
         published: false,
+        automatic: false,
+        finished: 0,
         uploaded: 1,
         downloaded: 2,
     }
@@ -73,6 +75,8 @@ fn recorded(storage: &Storage, verified: &[u32], synced: &[u32], clean: bool) ->
         stamps: storage.stamps().unwrap(),
         clean,
         published: storage.is_published(),
+        automatic: false,
+        finished: 0,
         ..any_state(10)
     }
 }

@@ -23,6 +23,7 @@ pub mod ours;
 pub mod payload;
 pub mod process;
 pub mod say;
+pub mod station;
 pub mod tempdir;
 pub mod tree;
 pub mod web;

@@ -1,8 +1,15 @@
 //! The one place where the peer reads the clock.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::base::time::Time;
+
+/// Seconds since 1970, as the host's clock has it; 0 before that.
+#[must_use]
+pub fn since_1970() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |since| since.as_secs())
+}
 
 /// A monotonic clock whose origin is the moment at which it was made.
 #[derive(Clone, Copy, Debug)]

@@ -27,6 +27,12 @@ const RETRY: Duration = Duration::from_secs(60);
 /// So often.
 const MOST_DOUBLED: u32 = 4;
 
+/// How long to wait after so many failures.
+#[must_use]
+pub fn pause_after(failures: u32) -> Duration {
+    RETRY * (1 << failures.saturating_sub(1).min(MOST_DOUBLED))
+}
+
 /// What a torrent is doing.
 pub enum Phase {
     /// Finding out what is there.
@@ -105,6 +111,10 @@ pub struct Job {
     pub failures: u32,
     /// When it failed, to be tried again.
     pub failed: Option<Instant>,
+    /// When all of it was fetched, in seconds since 1970; `None` if that was not done by runs that take and leave torrents by themselves.
+    pub fetched: Option<u64>,
+    /// When payload was last sent, and how much had been by then.
+    pub served: (Option<Instant>, u64),
 }
 
 /// A tracker's no.
@@ -183,6 +193,8 @@ impl Job {
             history: History::default(),
             failures: 0,
             failed: None,
+            fetched: None,
+            served: (None, 0),
         }
     }
 
@@ -275,7 +287,7 @@ impl Job {
     /// Whether it has failed, and its cause may be gone: after a minute, then ever less often, for a look may mean to hash all that is there.
     #[must_use]
     pub fn is_due_again(&self) -> bool {
-        let wait = RETRY * (1 << self.failures.saturating_sub(1).min(MOST_DOUBLED));
+        let wait = pause_after(self.failures);
         self.failed.is_some_and(|failed| failed.elapsed() >= wait)
     }
 
@@ -291,7 +303,7 @@ impl Job {
         self.phase = Phase::Checking;
         self.watch = Arc::default();
         (self.begun, self.progressed) = (now, (now, 0));
-        self.failed = None;
+        (self.failed, self.fetched) = (None, None);
         self.refusals.clear();
     }
 

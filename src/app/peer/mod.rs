@@ -4,6 +4,7 @@ pub mod announcer;
 pub mod api;
 mod asker;
 pub mod batches;
+pub mod cleanup;
 pub mod clock;
 pub mod connection;
 mod doctor;

@@ -8,6 +8,7 @@ use crate::core::shares::Priority;
 use crate::core::swarm::event::{PeerStats, Stats};
 use crate::core::swarm::number_of;
 
+use super::cleanup::Removed;
 use super::job::{Job, Phase, Wish};
 use super::progress::Snapshot;
 use super::run::Run;
@@ -37,6 +38,10 @@ pub struct Overview {
     pub max_download: u64,
     /// Its torrents, those that came first in front.
     pub torrents: Vec<Shown>,
+    /// What a rule has removed of late, and what it could not.
+    pub removed: Vec<Removed>,
+    /// Torrents and bytes that a rule has removed.
+    pub removed_totals: (u64, u64),
 }
 
 /// A torrent at a moment.
@@ -134,6 +139,8 @@ impl Run {
             max_upload: limits.upload.rate(),
             max_download: limits.download.rate(),
             torrents: shown.map(|job| Shown::of(job, detailed)).collect(),
+            removed: self.cleanup.shown(),
+            removed_totals: self.cleanup.totals(),
         }
     }
 }

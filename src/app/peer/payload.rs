@@ -1,6 +1,7 @@
 //! A torrent's payload on disk, from the lock that keeps other runs away to the state that the next run finds.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::app::failure::{Exit, Failure};
@@ -19,6 +20,7 @@ use crate::disk::storage::Storage;
 use crate::proto::metainfo::Metainfo;
 use crate::proto::resume::{Origin, Resume, Stamp};
 
+use super::clock;
 use super::selection::Selection;
 use super::torrent::Holdings;
 
@@ -54,6 +56,10 @@ pub struct Payload {
     resume: Option<Resume>,
     selection: Option<Arc<Selection>>,
     origins: Vec<Origin>,
+    /// See [`Resume::automatic`].
+    automatic: bool,
+    /// See [`Resume::finished`].
+    finished: AtomicU64,
     pieces: Mutex<Pieces>,
     /// What was saved last: verified pieces, and bytes sent and received.
     saved: Mutex<Option<(u32, u64, u64)>>,
@@ -121,8 +127,11 @@ impl Payload {
             }
             Purpose::Seed(_) => Vec::new(),
         };
+        let known = resume.as_ref().filter(|_| found != Found::Nothing);
         Ok((
             Self {
+                automatic: found == Found::Nothing || known.is_some_and(|known| known.automatic),
+                finished: AtomicU64::new(known.map_or(0, |known| known.finished)),
                 metainfo,
                 storage: Arc::new(storage),
                 folder,
@@ -317,6 +326,26 @@ impl Payload {
         pieces
     }
 
+    /// A run downloads it that takes and leaves torrents by itself, or one that does as it is told: what that has once had a hand in is nobody's to remove.
+    pub fn downloaded_by(&mut self, automatic: bool) {
+        self.automatic &= automatic;
+    }
+
+    /// When all of it was here, in seconds since 1970, if runs that take and leave torrents by themselves have fetched it and nobody else.
+    #[must_use]
+    pub fn fetched(&self) -> Option<u64> {
+        let at = self.finished.load(Ordering::Relaxed);
+        (self.automatic && at > 0).then_some(at)
+    }
+
+    /// All of it is here and published, if not since an earlier run then since now.
+    pub fn finish(&self) {
+        let now = clock::since_1970();
+        let _ = self
+            .finished
+            .compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
     /// What was there when it was opened.
     #[must_use]
     pub fn found(&self) -> Found {
@@ -351,6 +380,7 @@ impl Payload {
             Some(_) => self.storage.publish_chosen(&self.fates(&verified)),
         };
         published.map_err(|error| storage_failure(&error))?;
+        self.finished.store(clock::since_1970(), Ordering::Relaxed);
         let mut partly = self.pieces().partly.clone();
         if self.selection.is_some() {
             let stamps = self.stamps()?;
@@ -416,6 +446,8 @@ impl Payload {
             clean,
             boot_id: state::boot_id(),
             published,
+            automatic: self.automatic,
+            finished: self.finished.load(Ordering::Relaxed),
             uploaded: earlier.0 + stats.uploaded,
             downloaded: earlier.1 + stats.downloaded,
         };
@@ -491,7 +523,12 @@ fn refused(error: &OpenError) -> Failure {
     }
 }
 
-fn lock(folder: &Path, metainfo: &Metainfo, read_only: bool) -> Result<Option<Lock>, Failure> {
+/// Keeps other runs away; `None` where that is not possible and nothing is changed.
+pub(super) fn lock(
+    folder: &Path,
+    metainfo: &Metainfo,
+    read_only: bool,
+) -> Result<Option<Lock>, Failure> {
     match Lock::acquire(folder, &metainfo.info_hash) {
         Ok(lock) => Ok(Some(lock)),
         Err(error) if read_only && error.is_unavailable() => Ok(None),

@@ -7,10 +7,13 @@ use std::time::{Duration, Instant};
 use crate::app::failure::{Exit, Failure};
 use crate::app::human;
 use crate::app::signals::Signal;
+use crate::base::id::InfoHash;
 use crate::core::swarm::event::Config;
+use crate::disk::discard::Discarded;
 
 use super::announcer::{Announcer, Farewell, Identity, Word};
 use super::api::{Ask, Slot};
+use super::cleanup::Cleanup;
 use super::history;
 use super::job::{Job, Phase};
 use super::jobs::Jobs;
@@ -39,6 +42,8 @@ pub enum Occurrence {
     Reused(usize, Result<Reused, Failure>),
     /// A payload has been published.
     Published(usize, Result<(), Failure>),
+    /// The data of a torrent that is on the list no more has been removed.
+    Removed(InfoHash, Result<Discarded, Failure>),
     /// A swarm has something to say.
     Swarm(usize, Happening),
     /// A tracker has something to say.
@@ -53,7 +58,7 @@ impl Occurrence {
     /// The torrent that it is about.
     const fn number(&self) -> Option<usize> {
         match self {
-            Self::Signal(_) | Self::Asked(..) => None,
+            Self::Signal(_) | Self::Asked(..) | Self::Removed(..) => None,
             Self::Examined(index, _)
             | Self::Reused(index, _)
             | Self::Published(index, _)
@@ -96,6 +101,8 @@ pub struct Run {
     pub(super) farewells: Vec<Farewell>,
     /// The folder whose torrents come and go.
     pub(super) watched: Option<Watched>,
+    /// What it does not keep.
+    pub(super) cleanup: Cleanup,
     /// Seconds that have been counted.
     ticks: u64,
     _status: Option<StatusServer>,
@@ -113,6 +120,7 @@ impl Run {
         let (sender, inbox) = mpsc::channel();
         let (options, priority) = (&plan.options, plan.options.priority);
         let teller = Teller::new(options.verbosity, options.json, watched.is_none());
+        let cleanup = Cleanup::new(options.keep);
         let torrents = torrents.into_iter();
         let jobs = torrents.map(|job| Job { priority, ..job }).collect();
         Self {
@@ -127,6 +135,7 @@ impl Run {
             begun: Instant::now(),
             farewells: Vec::new(),
             watched,
+            cleanup,
             ticks: 0,
             _status: None,
         }
@@ -250,6 +259,7 @@ impl Run {
                 let told = published.and_then(|()| self.finish(index));
                 self.check(index, told);
             }
+            Occurrence::Removed(info_hash, outcome) => self.removed(info_hash, outcome),
             Occurrence::Tracker(index, url, word) => self.heed(index, &url, word),
             Occurrence::Hooked(index, outcome) => {
                 if !self.is_free(index) {
@@ -279,6 +289,7 @@ impl Run {
         if self.is_long_lived() {
             self.look_if_due();
             self.retry(Job::is_due_again);
+            self.clean_up();
         }
         for index in self.jobs.numbers() {
             let (timeout, stall_timeout) =
@@ -329,6 +340,7 @@ impl Run {
             let saved = self.remember(index, true);
             self.check(index, saved);
         }
+        self.finish_removals();
         self.farewells.drain(..).for_each(Farewell::wait);
     }
 

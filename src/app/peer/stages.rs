@@ -69,7 +69,7 @@ impl Run {
 
     /// With what is there known, goes on to whatever comes next.
     pub(super) fn join(&mut self, index: usize, examined: Examined) -> Result<(), Failure> {
-        let Examined { payload, word } = examined;
+        let Examined { mut payload, word } = examined;
         word.iter().for_each(|word| self.teller.note(word));
         let have = payload.verified();
         self.tell_checked(index, &have);
@@ -80,6 +80,9 @@ impl Run {
         let mut published = payload.found() == Found::Existing;
         if published && !whole && !payload.is_ours(&have) {
             return Err(foreign(&payload));
+        }
+        if matches!(self.jobs[index].purpose, Purpose::Download(_)) {
+            payload.downloaded_by(self.is_long_lived());
         }
         // Before anything is changed: a state that claims a clean end would make our own writes look like somebody else's.
         payload.remember(have, &self.jobs[index].stats(), false)?;
@@ -230,7 +233,9 @@ impl Run {
             return Ok(());
         };
         let stats = job.stats();
+        payload.finish();
         payload.remember(payload.verified(), &stats, true)?;
+        job.fetched = payload.fetched();
         let path = job.path().display().to_string();
         self.teller.event("complete", job.metainfo.info_hash, json!({"path": path, "downloaded": stats.downloaded, "uploaded": stats.uploaded, "seconds": job.begun.elapsed().as_secs_f64()}));
         if matches!(job.purpose, Purpose::Download(_)) {

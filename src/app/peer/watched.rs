@@ -71,7 +71,7 @@ impl Watched {
     }
 
     /// Takes a torrent away from there. A file that somebody else has put there is only renamed.
-    fn take_away(&self, info_hash: InfoHash) -> Result<(), Failure> {
+    pub(super) fn take_away(&self, info_hash: InfoHash) -> Result<(), Failure> {
         let ours = file_name(info_hash);
         let entries = self.torrents.entries();
         let mut named = entries.filter(|(_, metainfo)| metainfo.info_hash == info_hash);
@@ -148,6 +148,7 @@ impl Run {
             }
             Some(_) => {}
             None => {
+                self.cleanup.forget(metainfo.info_hash);
                 let Some(watched) = &self.watched else { return };
                 let purpose = Purpose::Download(watched.payloads.clone());
                 let index = self.jobs.insert(Job {

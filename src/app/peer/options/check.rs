@@ -1,6 +1,7 @@
 //! What does not go together.
 
 use crate::app::failure::Failure;
+use crate::core::keep::Rule;
 
 use super::{Mode, Options};
 
@@ -56,6 +57,14 @@ fn check_status(options: &Options) -> Result<(), Failure> {
     let most = if options.mode == Mode::Status { 1 } else { 0 };
     if options.watch.is_some() && options.mode != Mode::Run {
         Err(Failure::usage("`--watch` goes with `run`"))
+    } else if options.keep != Rule::default() && options.mode != Mode::Run {
+        Err(Failure::usage(
+            "`--keep-for`, `--keep-size` and `--keep-strictly` go with `run`",
+        ))
+    } else if options.keep.strictly && !options.keep.is_any() {
+        Err(Failure::usage(
+            "`--keep-strictly` goes with `--keep-for` or `--keep-size`",
+        ))
     } else if is_open && options.token.is_none() {
         Err(Failure::usage(
             "`--status` at an address that others can reach needs `--token TEXT`, or HIVEBT_TOKEN in the environment",

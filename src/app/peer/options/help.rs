@@ -53,6 +53,9 @@ How:
       --config FILE        settings (default: bt_config.json in the working directory, if there is one)
 Watching and steering (README, section hivebt-peer run):
       --watch DIR          run: the .torrent files in DIR run (default: those that were added over HTTP, in .hivebt/torrents)
+      --keep-for TIME      run: remove what it has downloaded, data and all, when that has been complete for longer (s, m, h, d)
+      --keep-size SIZE     run: the same, the oldest first, when all that it has downloaded is more (K, M, G)
+      --keep-strictly      run: also what others are fetching at that moment
       --status ADDR:PORT   serve page, statistics, metrics and API there (default for run: 127.0.0.1:6880)
       --token TEXT         who asks has to know this (or HIVEBT_TOKEN in the environment); needed off loopback
 Output:

@@ -13,6 +13,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::core::keep::Rule;
 use crate::core::shares::Priority;
 use crate::net::tcp::Bind;
 
@@ -111,6 +112,8 @@ pub struct Options {
     pub stall_timeout: Option<Duration>,
     /// `--watch`
     pub watch: Option<PathBuf>,
+    /// `--keep-for`, `--keep-size` and `--keep-strictly`
+    pub keep: Rule,
     /// `--status`
     pub status: Option<SocketAddr>,
     /// `--token`, or HIVEBT_TOKEN of the environment.
@@ -174,6 +177,7 @@ impl Options {
             timeout: None,
             stall_timeout: None,
             watch: None,
+            keep: Rule::default(),
             status: None,
             token: None,
             select: Vec::new(),

@@ -109,6 +109,9 @@ fn option(options: &mut Options, args: &mut lexopt::Parser, name: &str) -> Resul
         "--timeout" => options.timeout = Some(duration(name, args.value()?)?),
         "--stall-timeout" => options.stall_timeout = Some(duration(name, args.value()?)?),
         "--watch" => options.watch = Some(args.value()?.into()),
+        "--keep-for" => options.keep.keep_for = Some(duration(name, args.value()?)?),
+        "--keep-size" => options.keep.keep_size = Some(size(name, args.value()?)?),
+        "--keep-strictly" => options.keep.strictly = true,
         "--status" => {
             options.status = Some(parsed(
                 name,

@@ -63,6 +63,8 @@ fn values_are_read_and_checked() {
         ("share x --select a", "`--select` goes with downloads"),
         ("get x --select [a", "`--select` does not take `[a`"),
         ("seed x --reuse d", "`--reuse` goes with downloads"),
+        ("get x --keep-for 1d", "`--keep-strictly` go with `run`"),
+        ("run --keep-strictly", "goes with `--keep-for` or"),
         ("get x --watch d", "`--watch` goes with `run`"),
         ("run x", "`run` takes torrents from a folder"),
         ("status a b", "`status` takes one URL"),

@@ -2,6 +2,7 @@
 
 use crate::base::json::{Value, json};
 
+use super::super::cleanup::Removed;
 use super::super::overview::{Overview, Shown, place_and_program};
 
 pub(super) fn overview(overview: &Overview) -> Value {
@@ -12,7 +13,20 @@ pub(super) fn overview(overview: &Overview) -> Value {
         "max_upload": overview.max_upload,
         "max_download": overview.max_download,
         "torrents": overview.torrents.iter().map(torrent).collect::<Vec<_>>(),
+        "removed": overview.removed.iter().map(removed).collect::<Vec<_>>(),
     })
+}
+
+fn removed(removed: &Removed) -> Value {
+    let mut all = json!({"info_hash": removed.info_hash.to_string()});
+    let rest = json!({"at": removed.at, "error": removed.error});
+    if let (Some(all), Value::Object(what), Value::Object(rest)) =
+        (all.as_object_mut(), removed.json(), rest)
+    {
+        all.extend(what);
+        all.extend(rest);
+    }
+    all
 }
 
 pub(super) fn limits(overview: &Overview) -> Value {

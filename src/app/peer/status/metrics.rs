@@ -103,6 +103,21 @@ pub(super) fn render(overview: &Overview) -> String {
         head(name, help, "gauge", &mut out);
         let _ = writeln!(out, "{name} {value}");
     }
+    for (name, help, value) in [
+        (
+            "hivebt_peer_removed_torrents_total",
+            "Torrents whose data a rule has removed",
+            overview.removed_totals.0,
+        ),
+        (
+            "hivebt_peer_removed_bytes_total",
+            "Bytes of payload that a rule has removed",
+            overview.removed_totals.1,
+        ),
+    ] {
+        head(name, help, "counter", &mut out);
+        let _ = writeln!(out, "{name} {value}");
+    }
     let name = "hivebt_peer_torrents";
     head(name, "Torrents by what they are doing", "gauge", &mut out);
     for state in STATES {

@@ -34,6 +34,9 @@ pub(super) fn render(overview: &Overview, query: &str) -> String {
         // Writing to a string cannot fail, here and below.
         let _ = writeln!(main, "<p class=\"more\">and {omitted} more torrents</p>");
     }
+    for failed in overview.removed.iter().filter_map(|one| one.error.as_ref()) {
+        let _ = writeln!(main, "<p class=\"fault\">{}</p>", Escaped(failed));
+    }
     let unfinished = overview.torrents.iter().filter(|t| !t.complete).count();
     let title = match unfinished {
         0 => "hivebt peer".to_owned(),
@@ -64,6 +67,13 @@ fn totals(overview: &Overview, out: &mut String) {
         "Running for",
         human::span(Duration::from_secs(overview.uptime.as_secs())),
     );
+    let (removed, bytes) = overview.removed_totals;
+    if removed > 0 {
+        put(
+            "Removed",
+            format!("{} ({})", Grouped(removed), human::bytes(bytes)),
+        );
+    }
     out.push_str("</dl>\n");
 }
 
@@ -216,6 +226,8 @@ mod tests {
             port: 6881,
             max_upload: 0,
             max_download: 0,
+            removed: Vec::new(),
+            removed_totals: (0, 0),
             torrents,
         }
     }
