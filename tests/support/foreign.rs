@@ -1,7 +1,7 @@
 //! Other people's clients and trackers. Everything that looks for peers beside the tracker is off (DHT, PEX, LSD, port mapping); the rest is as it comes.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -168,8 +168,13 @@ fn transmission(host: &Host, torrent: &Path, folder: &Path, home: &Path) -> Comm
     let watch = home.join("watch");
     fs::create_dir_all(&watch).expect("a folder to watch");
     fs::copy(torrent, watch.join("it.torrent")).expect("a copy of the torrent");
+    let (v4, v6) = match host.address {
+        IpAddr::V4(ip) => (ip, Ipv6Addr::UNSPECIFIED),
+        IpAddr::V6(ip) => (Ipv4Addr::UNSPECIFIED, ip),
+    };
     let settings = serde_json::json!({
-        "bind-address-ipv4": host.address.to_string(),
+        "bind-address-ipv4": v4.to_string(),
+        "bind-address-ipv6": v6.to_string(),
         "dht-enabled": false,
         "lpd-enabled": false,
         "pex-enabled": false,
@@ -199,7 +204,7 @@ fn libtorrent(verb: &str, host: &Host, torrent: &Path, folder: &Path) -> Command
     let mut command = host.command("python3");
     command.args(["-W", "ignore", LIBTORRENT, verb]);
     command.arg(torrent).arg(folder);
-    if host.shared {
+    if host.shared || host.address.is_ipv6() {
         command.arg(host.address.to_string());
     }
     command

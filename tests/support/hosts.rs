@@ -2,7 +2,7 @@
 //! and its usual port, as on a real network. Several clients refuse a second peer on an address, or any peer on 127.0.0.0/8.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,7 +16,7 @@ const PREFIX: &str = "hivebt-test";
 #[derive(Clone, Debug)]
 pub struct Host {
     /// The address it has for the others.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Whether it is one of several addresses of one machine, so that programs have to be told which is theirs.
     pub shared: bool,
     namespace: Option<String>,
@@ -26,7 +26,7 @@ impl Host {
     /// This machine itself, as the loopback address 127.0.0.`n`.
     pub fn local(n: u8) -> Self {
         Self {
-            address: Ipv4Addr::new(127, 0, 0, n),
+            address: Ipv4Addr::new(127, 0, 0, n).into(),
             shared: true,
             namespace: None,
         }
@@ -84,6 +84,20 @@ impl Network {
     /// # Errors
     /// If namespaces cannot be made: no root, no `ip` command, or a container that forbids it.
     pub fn new(n: u8) -> Result<Self, String> {
+        Self::with(n, |i| Ipv4Addr::new(10, 77, 0, i).into())
+    }
+
+    /// The same without any IPv4, not even 127.0.0.1.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn v6(n: u8) -> Result<Self, String> {
+        Self::with(n, |i| {
+            Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, i.into()).into()
+        })
+    }
+
+    fn with(n: u8, address: impl Fn(u8) -> IpAddr) -> Result<Self, String> {
         let (id, mut network) = Self::empty()?;
         let switch = format!("{id}-switch");
         network.add_namespace(&switch)?;
@@ -93,7 +107,7 @@ impl Network {
         )?;
         for i in 1..=n {
             let name = format!("{id}-{i}");
-            let address = Ipv4Addr::new(10, 77, 0, i);
+            let address = address(i);
             network.add_namespace(&name)?;
             ip(
                 &[],
@@ -103,9 +117,16 @@ impl Network {
                 &["-n", &switch],
                 &format!("link set port{i} master switch up\n"),
             )?;
+            // An address of IPv6 is otherwise looked for among the neighbours for a second before it can be used.
+            let (prefix, rest) = match address {
+                IpAddr::V4(_) => ("24", ""),
+                IpAddr::V6(_) => ("64", "nodad\naddr del 127.0.0.1/8 dev lo"),
+            };
             ip(
                 &["-n", &name],
-                &format!("addr add {address}/24 dev eth0\nlink set lo up\nlink set eth0 up\n"),
+                &format!(
+                    "link set lo up\nlink set eth0 up\naddr add {address}/{prefix} dev eth0 {rest}\n"
+                ),
             )?;
             network.hosts.push(Host {
                 address,
@@ -127,6 +148,7 @@ impl Network {
         for i in 1..=n {
             let address = Ipv4Addr::new(10, 77, 0, i);
             ip(&["-n", &id], &format!("addr add {address}/32 dev lo\n"))?;
+            let address = address.into();
             network.hosts.push(Host {
                 address,
                 shared: true,

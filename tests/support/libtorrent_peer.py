@@ -1,6 +1,6 @@
 """A peer made of libtorrent: python3 libtorrent_peer.py get|stay|seed|superseed TORRENT FOLDER [ADDRESS]
 
-With an ADDRESS it shares a machine with other peers, and uses TCP only: over loopback its uTP carries a tenth of that.
+With an ADDRESS it shares a machine with other peers, or has no other, and uses TCP only: over loopback its uTP carries a tenth of that.
 Prints `seeding` or `complete` once the payload is whole and in its files, and then seeds until it is stopped, so `stay` is what `get` is."""
 import sys
 import libtorrent
@@ -14,7 +14,7 @@ settings = {
     | libtorrent.alert.category_t.connect_notification,
 }
 if len(sys.argv) > 4:
-    settings["listen_interfaces"] = sys.argv[4] + ":0"
+    settings["listen_interfaces"] = ("[%s]:0" if ":" in sys.argv[4] else "%s:0") % sys.argv[4]
     settings["outgoing_interfaces"] = sys.argv[4]
     settings["enable_outgoing_utp"] = settings["enable_incoming_utp"] = False
 else:
