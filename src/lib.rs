@@ -31,7 +31,7 @@
 //! | thread | how many | blocks on | woken by |
 //! | --- | --- | --- | --- |
 //! | `accept` | one a process | `accept` | a connection |
-//! | `peer` | one a connection: dials or answers, then reads | `connect`, `recv` (10 s until hands are shaken) | bytes, or the socket's shutdown |
+//! | `peer` | one a connection: dials or answers ([`app::peer::greeting`]), then reads | `connect`, `recv` (10 s until hands are shaken) | bytes, or the socket's shutdown |
 //! | `peer-writer` | one a connection | its outbox, `send` (60 s in which nothing goes) | messages, blocks to serve, a limit's grant, or the socket's shutdown |
 //! | `web-seed` | one for each web seed of a torrent, eight at most | what it is asked for; an answer (30 s of silence, 10 s to connect) | requests, the end; its requests are broken off |
 //! | `timer` | one a torrent | the swarm's deadline | an earlier deadline, the end |
@@ -77,6 +77,7 @@
 //! | 21 | upload only | [`proto::peer::extended`] |
 //! | 24, 31, 48 | external address, retry, scrape | [`proto::tracker`] |
 //! | 47 | pad files, attributes | [`proto::metainfo`] |
+//! | – | message stream encryption | [`proto::peer::mse`], [`app::peer::greeting`], [`net::decrypted`] |
 
 #![doc = include_str!("requirements.md")]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]

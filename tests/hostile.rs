@@ -194,10 +194,13 @@ fn whoever_does_not_shake_hands_properly_is_sent_away() {
         bytes[at] ^= 1;
         bytes
     }));
-    for bytes in openings {
-        let mut stream = door.connect();
+    // Of an encrypted handshake, most of these are the beginning, and are waited for: all at the same time.
+    let streams: Vec<_> = openings.iter().map(|_| door.connect()).collect();
+    for (mut stream, bytes) in streams.iter().zip(&openings) {
         // It may be sent away before it has finished.
-        let _ = stream.write_all(&bytes);
+        let _ = stream.write_all(bytes);
+    }
+    for (stream, bytes) in streams.into_iter().zip(openings) {
         is_shown_the_door(stream, &format!("{}", bytes.escape_ascii()));
     }
     // Fewer than may shake hands at once from one address.

@@ -17,6 +17,7 @@ use hivebt::core::shares::Priority;
 use hivebt::core::swarm::event::{Config, Source};
 use hivebt::net::tcp::Bind;
 use hivebt::proto::metainfo::Metainfo;
+use hivebt::proto::peer::mse::Encryption;
 use support::ours::{self, LIMIT};
 use support::payload;
 use support::say::say;
@@ -31,6 +32,7 @@ fn session() -> Arc<Session> {
         max_upload: 0,
         max_download: 0,
         cache: 24 << 20,
+        encryption: Encryption::default(),
     })
     .unwrap()
 }

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
+use super::peer::mse::Encryption;
 use super::url;
 use crate::base::json::{Malformed, Node, Position, Value};
 
@@ -81,6 +82,8 @@ pub struct Network {
     pub send_buffer: Option<u32>,
     /// Bytes that the kernel may hold of what is received on a connection, 4096 to 1 GiB.
     pub receive_buffer: Option<u32>,
+    /// What connections between peers are encrypted.
+    pub encryption: Option<Encryption>,
     /// BEP 5.
     pub dht_enabled: Option<bool>,
     /// Port mapping at the router.
@@ -200,6 +203,15 @@ pub const KEYS: &[Key] = &[
     key("network", "receive_buffer", BUFFER, |c, v| {
         put(&mut c.network.receive_buffer, within(v, BUFFERS))
     }),
+    key(
+        "network",
+        "encryption",
+        "plain, preferred or required, as text",
+        |c, v| {
+            let choice = v.as_str().and_then(Encryption::from_name);
+            put(&mut c.network.encryption, choice)
+        },
+    ),
     key("network", "dht_enabled", BOOL, |c, v| {
         put(&mut c.network.dht_enabled, v.as_bool())
     }),
@@ -434,7 +446,7 @@ mod tests {
                        "cache_size": 8388608},
             "torrent_creation": {"announce": "http://t:1/announce", "piece_length": 262144, "private": false, "comment": "HiveMind"},
             "network": {"listen_port_range": [6881, 6891], "bind": "eth1", "max_connections": 60, "send_buffer": 262144,
-                        "receive_buffer": 524288, "dht_enabled": false, "upnp_enabled": true}
+                        "receive_buffer": 524288, "encryption": "required", "dht_enabled": false, "upnp_enabled": true}
             }"#,
         )
         .unwrap();
@@ -464,6 +476,7 @@ mod tests {
                 max_connections: Some(60),
                 send_buffer: Some(262_144),
                 receive_buffer: Some(524_288),
+                encryption: Some(Encryption::Required),
                 dht_enabled: Some(false),
                 upnp_enabled: Some(true),
             },
@@ -548,6 +561,7 @@ mod tests {
             ),
             ("network", "bind", &["\"\"", "7"]),
             ("network", "max_connections", &["0", "65536"]),
+            ("network", "encryption", &["\"rc4\"", "true"]),
             ("network", "send_buffer", &["4095", "1073741825"]),
             ("seeder", "cache_size", &["\"24M\"", "-1"]),
         ] {

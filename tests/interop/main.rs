@@ -15,6 +15,7 @@ mod support;
 mod announces;
 mod browser;
 mod creators;
+mod encryption;
 mod ipv6;
 mod mixed;
 mod page;

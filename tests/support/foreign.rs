@@ -63,6 +63,30 @@ impl Client {
         self.start("stay", host, torrent, to, home)
     }
 
+    /// Starts it (`verb` is `seed` or `get`) so that it takes no connection without an encrypted handshake, whatever comes after it; with `rc4`, nothing but RC4 after it.
+    pub fn start_encrypted(
+        self,
+        verb: &str,
+        host: &Host,
+        torrent: &Path,
+        folder: &Path,
+        home: &Path,
+        rc4: bool,
+    ) -> Process {
+        let (name, mut command) = self.command(verb, host, torrent, folder, home);
+        let level = if rc4 { "rc4" } else { "plaintext" };
+        match self {
+            Self::Aria2 => {
+                let level = if rc4 { "arc4" } else { "plain" };
+                command.arg("--bt-require-crypto=true");
+                command.arg(format!("--bt-min-crypto-level={level}"))
+            }
+            Self::Transmission => command.arg("--encryption-required"),
+            _ => command.arg(format!("--encrypt={level}")),
+        };
+        Process::start(&name, command)
+    }
+
     /// Whether a leecher has said that it has the payload.
     pub fn is_complete(self, leecher: &Process) -> bool {
         leecher.has_said(|line| self.says_complete(line))
@@ -106,6 +130,19 @@ impl Client {
     }
 
     fn start(self, verb: &str, host: &Host, torrent: &Path, folder: &Path, home: &Path) -> Process {
+        let (name, command) = self.command(verb, host, torrent, folder, home);
+        Process::start(&name, command)
+    }
+
+    /// What it is called here, and how it is started.
+    fn command(
+        self,
+        verb: &str,
+        host: &Host,
+        torrent: &Path,
+        folder: &Path,
+        home: &Path,
+    ) -> (String, Command) {
         fs::create_dir_all(home).expect("a folder for the client");
         let command = match self {
             Self::Aria2 => aria2(verb, host, torrent, folder, home),
@@ -118,8 +155,7 @@ impl Client {
             Self::Rtorrent => rtorrent(host, torrent, folder, home),
             Self::Ctorrent => ctorrent(verb, host, torrent, folder, home),
         };
-        let name = format!("{self:?} {verb} on {}", host.address);
-        Process::start(&name, command)
+        (format!("{self:?} {verb} on {}", host.address), command)
     }
 }
 

@@ -1,11 +1,14 @@
-"""A peer made of libtorrent: python3 libtorrent_peer.py get|stay|seed|superseed TORRENT FOLDER [ADDRESS]
+"""A peer made of libtorrent: python3 libtorrent_peer.py get|stay|seed|superseed TORRENT FOLDER [ADDRESS] [--encrypt=rc4|plaintext|both]
 
 With an ADDRESS it shares a machine with other peers, or has no other, and uses TCP only: over loopback its uTP carries a tenth of that.
+With --encrypt it takes no connection without an encrypted handshake, and for the rest of it what is named.
 Prints `seeding` or `complete` once the payload is whole and in its files, and then seeds until it is stopped, so `stay` is what `get` is."""
 import sys
 import libtorrent
 
-verb, torrent, folder = sys.argv[1:4]
+encrypt = [word.split("=")[1] for word in sys.argv if word.startswith("--encrypt=")]
+words = [word for word in sys.argv[1:] if not word.startswith("--encrypt=")]
+verb, torrent, folder = words[:3]
 settings = {
     "enable_dht": False, "enable_lsd": False, "enable_upnp": False, "enable_natpmp": False,
     "alert_mask": libtorrent.alert.category_t.error_notification
@@ -13,12 +16,16 @@ settings = {
     | libtorrent.alert.category_t.tracker_notification
     | libtorrent.alert.category_t.connect_notification,
 }
-if len(sys.argv) > 4:
-    settings["listen_interfaces"] = ("[%s]:0" if ":" in sys.argv[4] else "%s:0") % sys.argv[4]
-    settings["outgoing_interfaces"] = sys.argv[4]
+if len(words) > 3:
+    settings["listen_interfaces"] = ("[%s]:0" if ":" in words[3] else "%s:0") % words[3]
+    settings["outgoing_interfaces"] = words[3]
     settings["enable_outgoing_utp"] = settings["enable_incoming_utp"] = False
 else:
     settings["listen_interfaces"] = "0.0.0.0:6881"
+if encrypt:
+    settings["in_enc_policy"] = settings["out_enc_policy"] = int(libtorrent.enc_policy.forced)
+    settings["allowed_enc_level"] = int(getattr(libtorrent.enc_level, encrypt[0]))
+    settings["prefer_rc4"] = encrypt[0] == "rc4"
 session = libtorrent.session(settings)
 params = libtorrent.add_torrent_params()
 params.ti = libtorrent.torrent_info(torrent)

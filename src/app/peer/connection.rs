@@ -1,27 +1,25 @@
-//! One connection: the handshake, then a thread that reads and a thread that writes.
+//! One connection, once hands are shaken: a thread that reads and a thread that writes.
 
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::base::geometry::{BLOCK, Block};
-use crate::base::id::{InfoHash, PeerId};
 use crate::core::swarm::event::PeerKey;
 use crate::disk::pool::{Buffer, Pool};
+use crate::net::decrypted::Ahead;
 use crate::net::inbox::{Broken, Frame, Inbox, Stock};
 use crate::net::tcp;
 use crate::proto::peer::extended::{ExtendedHandshake, HANDSHAKE_ID};
-use crate::proto::peer::handshake::{self, Handshake};
 use crate::proto::peer::message::{self, Fault, Message};
+use crate::proto::peer::mse::Rc4;
 
 use super::batches::{Batches, LARGE, SMALL};
+use super::greeting::Greeted;
 use super::outbox::{Outbox, Work};
 use super::threads;
 use super::torrent::Torrent;
-
-/// How long a peer may take for its handshake.
-pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a peer may take nothing at all of what we have for it. Far below the rate at which anybody gets a payload, yet a socket of such a
 /// peer, a thread and what it has asked for are not held forever.
@@ -33,107 +31,18 @@ pub const REQUEST_QUEUE: u32 = 500;
 /// A writer takes as many blocks at once as its link carries in this time, so that a choke or a have does not wait behind them for longer.
 const BATCH_TIME: Duration = Duration::from_millis(10);
 
-/// What both ends of a connection know once they have shaken hands.
-pub struct Greeted {
-    /// The connection.
-    pub stream: TcpStream,
-    /// The far end; for a connection that we dialled, the address that we dialled.
-    pub addr: SocketAddr,
-    /// Whether we dialled.
-    pub outgoing: bool,
-    /// What the far end said.
-    pub theirs: Handshake,
-}
-
-/// Our handshake for a torrent.
-#[must_use]
-pub fn ours(info_hash: InfoHash, us: PeerId) -> Handshake {
-    Handshake {
-        info_hash,
-        peer_id: us,
-        extended: true,
-        fast: true,
-    }
-}
-
-/// Dials a peer and shakes hands.
-///
-/// # Errors
-/// If the peer cannot be reached, does not answer in time, or answers for another torrent.
-pub fn dial(bind: &tcp::Bind, addr: SocketAddr, hello: &Handshake) -> io::Result<Greeted> {
-    let mut stream = tcp::dial(bind, addr, HANDSHAKE_TIMEOUT)?;
-    prepare(&stream)?;
-    stream.write_all(&hello.encode())?;
-    let theirs = read_handshake(&mut stream)?;
-    if theirs.info_hash != hello.info_hash {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
-    Ok(Greeted {
-        stream,
-        addr,
-        outgoing: true,
-        theirs,
-    })
-}
-
-/// Answers a peer that dialled us. `find` says which torrent it may have.
-///
-/// # Errors
-/// If the peer says nothing sensible in time, or asks for a torrent that we do not have.
-pub fn answer(
-    mut stream: TcpStream,
-    addr: SocketAddr,
-    us: PeerId,
-    find: impl Fn(InfoHash) -> Option<Arc<Torrent>>,
-) -> io::Result<(Arc<Torrent>, Greeted)> {
-    prepare(&stream)?;
-    let theirs = read_handshake(&mut stream)?;
-    let torrent = find(theirs.info_hash).ok_or(io::ErrorKind::NotFound)?;
-    stream.write_all(&ours(theirs.info_hash, us).encode())?;
-    Ok((
-        torrent,
-        Greeted {
-            stream,
-            addr,
-            outgoing: false,
-            theirs,
-        },
-    ))
-}
-
-fn prepare(stream: &TcpStream) -> io::Result<()> {
-    tcp::tune(stream)?;
-    stream.set_read_timeout(Some(HANDSHAKE_TIMEOUT))?;
-    stream.set_write_timeout(Some(HANDSHAKE_TIMEOUT))
-}
-
 /// After the handshake: reads may wait, and writes for `stalled` as long as nothing at all goes.
 fn relax(stream: &TcpStream, stalled: Duration) -> io::Result<()> {
     stream.set_read_timeout(None)?;
     stream.set_write_timeout(Some(stalled))
 }
 
-/// The time-out on the socket bounds a single read; this bounds them all.
-fn read_handshake(stream: &mut TcpStream) -> io::Result<Handshake> {
-    let deadline = Instant::now() + HANDSHAKE_TIMEOUT;
-    let mut bytes = [0; handshake::LEN];
-    let mut done = 0;
-    while done < bytes.len() {
-        if Instant::now() > deadline {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        match stream.read(&mut bytes[done..])? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            n => done += n,
-        }
-    }
-    Handshake::decode(&bytes).ok_or_else(|| io::ErrorKind::InvalidData.into())
-}
-
 /// Runs a connection on the calling thread, and a writer beside it, until either end closes it.
 pub fn run(torrent: &Arc<Torrent>, greeted: Greeted, listen_port: u16) {
     let Greeted {
         stream,
+        ahead,
+        sending,
         addr,
         outgoing,
         theirs,
@@ -159,14 +68,15 @@ pub fn run(torrent: &Arc<Torrent>, greeted: Greeted, listen_port: u16) {
         let (torrent, stream, outbox) = (torrent.clone(), stream.clone(), outbox.clone());
         threads::spawn("peer-writer", move || {
             // Which error it was does not matter: nothing can be sent any more, and the reader says so.
-            if Writer::new(&torrent, peer, &stream, &outbox).run().is_err() {
+            let mut writer = Writer::new(&torrent, peer, &stream, sending, &outbox);
+            if writer.run().is_err() {
                 tcp::reset_at_end(&stream);
             }
             let _ = stream.shutdown(Shutdown::Both);
         })
     };
     if writer.is_some()
-        && let Err(Broken::Protocol(_)) = read(torrent, peer, &stream)
+        && let Err(Broken::Protocol(_)) = read(torrent, peer, &stream, ahead)
     {
         tcp::reset_at_end(&stream);
     }
@@ -194,10 +104,10 @@ fn introduction(torrent: &Torrent, addr: SocketAddr, listen_port: u16) -> Messag
     }
 }
 
-fn read(torrent: &Torrent, peer: PeerKey, stream: &TcpStream) -> Result<(), Broken> {
+fn read(torrent: &Torrent, peer: PeerKey, stream: &TcpStream, ahead: Ahead) -> Result<(), Broken> {
     let geometry = torrent.geometry();
     let stock = FromPool(&torrent.setting.pool);
-    let mut inbox = Inbox::new(stream);
+    let mut inbox = Inbox::new(ahead.of(stream));
     loop {
         match inbox.next(&geometry)? {
             Frame::Message(bytes) => torrent.message(peer, Message::decode(bytes, &geometry)?),
@@ -231,6 +141,8 @@ struct Writer<'a> {
     torrent: &'a Torrent,
     peer: PeerKey,
     stream: &'a TcpStream,
+    /// What everything is encrypted with on its way out; `None` for nothing.
+    cipher: Option<Rc4>,
     outbox: &'a Arc<Outbox>,
     /// A limit has been asked and has not answered.
     claimed: bool,
@@ -246,12 +158,14 @@ impl<'a> Writer<'a> {
         torrent: &'a Torrent,
         peer: PeerKey,
         stream: &'a TcpStream,
+        cipher: Option<Rc4>,
         outbox: &'a Arc<Outbox>,
     ) -> Self {
         Self {
             torrent,
             peer,
             stream,
+            cipher,
             outbox,
             claimed: false,
             messages: Vec::new(),
@@ -266,6 +180,9 @@ impl<'a> Writer<'a> {
             match self.outbox.next(&mut self.messages) {
                 Work::Closed => return Ok(()),
                 Work::Messages => {
+                    if let Some(cipher) = &mut self.cipher {
+                        cipher.apply(&mut self.messages);
+                    }
                     self.stream.write_all(&self.messages)?;
                     self.messages.clear();
                 }
@@ -348,14 +265,24 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn send(&self, data: &[u8]) -> io::Result<()> {
-        let heads: Vec<_> = self
+    /// Sends the blocks, which are in `data`.
+    fn send(&mut self, data: &mut [u8]) -> io::Result<()> {
+        let mut heads: Vec<_> = self
             .blocks
             .iter()
             .map(|&block| message::encode_piece(block))
             .collect();
+        if let Some(cipher) = &mut self.cipher {
+            let mut rest = &mut *data;
+            for (head, block) in heads.iter_mut().zip(&self.blocks) {
+                let (data, after) = rest.split_at_mut(block.len as usize);
+                cipher.apply(head);
+                cipher.apply(data);
+                rest = after;
+            }
+        }
         let mut parts = Vec::with_capacity(2 * heads.len());
-        let mut rest = data;
+        let mut rest = &*data;
         for (head, block) in heads.iter().zip(&self.blocks) {
             let (data, after) = rest.split_at(block.len as usize);
             parts.extend([IoSlice::new(head), IoSlice::new(data)]);
@@ -415,8 +342,10 @@ fn write_all(mut to: &TcpStream, mut parts: &mut [IoSlice<'_>]) -> io::Result<()
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::io::Read;
     use std::net::TcpListener;
+
+    use super::*;
 
     #[test]
     fn whoever_reads_nothing_is_given_up_but_not_who_reads_late() {

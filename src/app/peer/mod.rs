@@ -8,6 +8,7 @@ pub mod cleanup;
 pub mod clock;
 pub mod connection;
 mod doctor;
+pub mod greeting;
 mod heed;
 pub mod history;
 mod hook;
@@ -125,6 +126,7 @@ fn start(options: Options, torrents: Vec<Job>) -> Result<Run, Failure> {
         max_upload: options.max_upload.unwrap_or(0),
         max_download: options.max_download.unwrap_or(0),
         cache,
+        encryption: options.encryption.unwrap_or_default(),
     })?;
     let defaults = event::Config::default();
     let swarm = event::Config {

@@ -234,6 +234,13 @@ impl Run {
                 let line = format!("{}: {who} dropped: {reason}", self.jobs[index].name);
                 self.teller.detail(&line);
             }
+            Occurrence::Swarm(index, Happening::NotEncrypted(addr)) => {
+                let name = &self.jobs[index].name;
+                let line = format!(
+                    "{name}: peer {addr} does not encrypt, as `--encryption required` demands"
+                );
+                self.teller.detail(&line);
+            }
             Occurrence::Swarm(index, Happening::Blamed(addr, piece, penalty)) => {
                 let (name, who) = (&self.jobs[index].name, self.jobs[index].who(addr));
                 let line = format!("{name}: {who} sent bad data in piece {piece}: {penalty}");

@@ -10,16 +10,19 @@ use std::time::Duration;
 
 use crate::app::failure::{Exit, Failure};
 use crate::base::id::{InfoHash, PeerId};
+use crate::base::sha1::Digest;
 use crate::core::swarm::event::Config;
 use crate::disk::hasher::{self, Hasher};
 use crate::disk::pool::Pool;
 use crate::disk::storage::Storage;
 use crate::net::tcp::{self, Bind};
 use crate::proto::metainfo::Metainfo;
+use crate::proto::peer::mse::{self, Encryption};
 
 use super::batches::Batches;
 use super::clock::Clock;
 use super::connection;
+use super::greeting::{self, NotEncrypted};
 use super::limits::Limits;
 use super::threads;
 use super::torrent::{Happening, Holdings, Setting, Torrent};
@@ -45,6 +48,8 @@ pub struct SessionOptions {
     pub max_download: u64,
     /// Bytes of unfinished pieces in memory.
     pub cache: u64,
+    /// What connections are encrypted.
+    pub encryption: Encryption,
 }
 
 /// The part of a running `hivebt-peer` that is one for all torrents.
@@ -52,12 +57,13 @@ pub struct Session {
     us: PeerId,
     clock: Clock,
     bind: Bind,
+    encryption: Encryption,
     listening: SocketAddr,
     limits: Limits,
     pool: Pool,
     batches: Arc<Batches>,
     hasher: Arc<Hasher>,
-    torrents: Mutex<HashMap<InfoHash, Arc<Torrent>>>,
+    torrents: Mutex<Torrents>,
     greeting: Mutex<HashMap<IpAddr, usize>>,
 }
 
@@ -87,6 +93,7 @@ impl Session {
                 us: PeerId::generate(&mut fastrand::Rng::new()),
                 clock,
                 bind: options.bind.clone(),
+                encryption: options.encryption,
                 listening,
                 limits,
                 pool: Pool::new(options.cache),
@@ -106,6 +113,12 @@ impl Session {
     #[must_use]
     pub fn bind(&self) -> &Bind {
         &self.bind
+    }
+
+    /// What connections are encrypted.
+    #[must_use]
+    pub fn encryption(&self) -> Encryption {
+        self.encryption
     }
 
     /// The limits, which may be changed at any time.
@@ -141,23 +154,28 @@ impl Session {
             hasher: self.hasher.clone(),
         };
         let torrent = Torrent::start(metainfo, storage, holdings, config, setting);
-        self.torrents().insert(torrent.info_hash(), torrent.clone());
+        self.torrents().insert(torrent.clone());
         torrent
     }
 
     /// Ends a torrent's connections and forgets it.
     pub fn remove(&self, torrent: &Torrent) {
-        self.torrents().remove(&torrent.info_hash());
+        self.torrents().remove(torrent.info_hash());
         torrent.stop();
     }
 
     fn dial(self: &Arc<Self>, torrent: &Arc<Torrent>, addr: SocketAddr) {
         let (session, on_its_way) = (self.clone(), torrent.clone());
         let dialled = threads::spawn("peer", move || {
-            let hello = connection::ours(on_its_way.info_hash(), session.us);
-            match connection::dial(&session.bind, addr, &hello) {
+            let hello = greeting::ours(on_its_way.info_hash(), session.us);
+            match greeting::dial(&session.bind, session.encryption, addr, &hello) {
                 Ok(greeted) => connection::run(&on_its_way, greeted, session.listening.port()),
-                Err(_) => on_its_way.dial_failed(addr),
+                Err(error) => {
+                    if NotEncrypted::cause_of(&error).is_some() {
+                        on_its_way.not_encrypted(addr);
+                    }
+                    on_its_way.dial_failed(addr);
+                }
             }
         });
         if dialled.is_none() {
@@ -187,21 +205,51 @@ impl Session {
         };
         let session = self.clone();
         threads::spawn("peer", move || {
-            let find = |info_hash| session.torrents().get(&info_hash).cloned();
-            let answered = connection::answer(stream, addr, session.us, find);
+            let find = |info_hash| session.torrents().by_hash.get(&info_hash).cloned();
+            let unmask = |disguise: &Digest| session.torrents().disguises.get(disguise).copied();
+            let (us, encryption) = (session.us, session.encryption);
+            let answered = greeting::answer(stream, addr, us, encryption, find, unmask);
             drop(place);
-            if let Ok((torrent, greeted)) = answered {
-                connection::run(&torrent, greeted, session.listening.port());
+            match answered {
+                Ok((torrent, greeted)) => {
+                    connection::run(&torrent, greeted, session.listening.port());
+                }
+                Err(error) => {
+                    let torrent = NotEncrypted::cause_of(&error).and_then(find);
+                    if let Some(torrent) = torrent {
+                        torrent.not_encrypted(addr);
+                    }
+                }
             }
         });
     }
 
-    fn torrents(&self) -> MutexGuard<'_, HashMap<InfoHash, Arc<Torrent>>> {
+    fn torrents(&self) -> MutexGuard<'_, Torrents> {
         self.torrents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn greeting(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
         self.greeting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The torrents that peers may have, by both names that they have for them.
+#[derive(Default)]
+struct Torrents {
+    by_hash: HashMap<InfoHash, Arc<Torrent>>,
+    disguises: HashMap<Digest, InfoHash>,
+}
+
+impl Torrents {
+    fn insert(&mut self, torrent: Arc<Torrent>) {
+        let info_hash = torrent.info_hash();
+        self.disguises.insert(mse::disguise(info_hash), info_hash);
+        self.by_hash.insert(info_hash, torrent);
+    }
+
+    fn remove(&mut self, info_hash: InfoHash) {
+        self.disguises.remove(&mse::disguise(info_hash));
+        self.by_hash.remove(&info_hash);
     }
 }
 

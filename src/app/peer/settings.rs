@@ -54,6 +54,7 @@ pub fn complete(options: &mut Options, loaded: &Loaded) {
     options.request_timeout = seeder.piece_request_timeout.map(seconds);
     options.cache = options.cache.or(seeder.cache_size);
     options.max_peers = options.max_peers.or(peers);
+    options.encryption = options.encryption.or(network.encryption);
     if options.ports.is_none() {
         options.ports.clone_from(&network.listen_port_range);
     }
@@ -108,11 +109,12 @@ impl Setting {
 }
 
 /// What has more sources than the command line: the option and the key of each.
-const NAMES: [(Option<&str>, Option<&str>); 14] = [
+const NAMES: [(Option<&str>, Option<&str>); 15] = [
     (Some("--output"), None),
     (Some("--port"), Some("network.listen_port_range")),
     (Some("--bind"), Some("network.bind")),
     (Some("--advertise"), None),
+    (Some("--encryption"), Some("network.encryption")),
     (Some("--max-upload"), Some("seeder.max_upload_rate")),
     (Some("--max-download"), Some("seeder.max_download_rate")),
     (Some("--max-uploads"), Some("seeder.max_concurrent_uploads")),
@@ -139,6 +141,7 @@ pub fn table(options: &Options, loaded: &Loaded) -> Vec<Setting> {
         format!("{}-{}", ports.start(), ports.end()),
         bound(options.bind.as_ref()),
         advertised(options),
+        options.encryption.unwrap_or_default().name().to_owned(),
         rate(options.max_upload),
         rate(options.max_download),
         slots.map_or("follows the link".into(), |n| n.to_string()),
@@ -156,6 +159,7 @@ pub fn table(options: &Options, loaded: &Loaded) -> Vec<Setting> {
         network.listen_port_range.is_some(),
         network.bind.is_some(),
         false,
+        network.encryption.is_some(),
         seeder.max_upload_rate.is_some(),
         seeder.max_download_rate.is_some(),
         seeder.max_concurrent_uploads.is_some(),

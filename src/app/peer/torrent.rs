@@ -42,6 +42,8 @@ pub enum Happening {
     Storage(StorageError),
     /// We have ended the connection to a peer.
     Dropped(SocketAddr, Close),
+    /// A peer does not encrypt, and we require it.
+    NotEncrypted(SocketAddr),
     /// A peer has sent bad data.
     Blamed(SocketAddr, PieceIndex, Penalty),
     /// A web seed has not delivered, for this reason, and is tried again after so long.
@@ -270,6 +272,11 @@ impl Torrent {
     /// Tells that dialling `addr` came to nothing.
     pub fn dial_failed(&self, addr: SocketAddr) {
         self.tell(Event::DialFailed { addr });
+    }
+
+    /// A peer at `addr` does not encrypt, and we require it.
+    pub fn not_encrypted(&self, addr: SocketAddr) {
+        (self.setting.on_happening)(Happening::NotEncrypted(addr));
     }
 
     /// A connection is up. Returns its number, or nothing if the torrent has been stopped.

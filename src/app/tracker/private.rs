@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 use std::fmt::{self, Debug, Display};
-use std::fs::{self, File};
+use std::fs;
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -13,6 +12,7 @@ use crate::app::failure::{Exit, Failure};
 use crate::base::sha1::{self, Digest};
 use crate::base::time::Time;
 use crate::core::tracker::{Account, Accounts, Book, Rule, Visitor, shard_of};
+use crate::net::random;
 use crate::proto::keys;
 use crate::proto::tracker::{AnnounceRequest, Refusal};
 use crate::proto::tracker_state::{PoolRow, UserRow};
@@ -185,9 +185,8 @@ fn read(path: &Path) -> Result<Vec<keys::Entry>, Failure> {
 /// # Errors
 /// If the system has none.
 pub(super) fn new_key(user: &str) -> Result<String, Failure> {
-    let mut random = [0; 16];
-    let filled = File::open("/dev/urandom").and_then(|mut from| from.read_exact(&mut random));
-    filled.map_err(|cause: io::Error| Failure::new(Exit::Failed, "read", "/dev/urandom", cause))?;
+    let random: [u8; 16] = random::secret()
+        .map_err(|cause| Failure::new(Exit::Failed, "get", "random bytes", cause))?;
     let key = random.map(|byte| format!("{byte:02x}")).concat();
     Ok(format!("{key} {user}"))
 }

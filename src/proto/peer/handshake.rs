@@ -7,6 +7,13 @@ pub const LEN: usize = 68;
 
 const PROTOCOL: [u8; 20] = *b"\x13BitTorrent protocol";
 
+/// Whether a handshake can begin with these bytes.
+#[must_use]
+pub fn can_begin_with(bytes: &[u8]) -> bool {
+    let n = bytes.len().min(PROTOCOL.len());
+    bytes[..n] == PROTOCOL[..n]
+}
+
 /// The opening of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Handshake {
@@ -36,7 +43,7 @@ impl Handshake {
     /// Reads a handshake. `None` if it is not BitTorrent; reserved bits that we do not know are no fault.
     #[must_use]
     pub fn decode(bytes: &[u8; LEN]) -> Option<Self> {
-        (bytes[..20] == PROTOCOL).then_some(())?;
+        can_begin_with(bytes).then_some(())?;
         Some(Self {
             info_hash: InfoHash::from_slice(&bytes[28..48])?,
             peer_id: PeerId::from_slice(&bytes[48..])?,
@@ -74,6 +81,8 @@ mod tests {
             let mut bytes = good;
             bytes[at] ^= 0x80;
             assert_eq!(Handshake::decode(&bytes).is_none(), at < 20, "byte {at}");
+            assert!(at > 20 || can_begin_with(&bytes[..at]), "byte {at}");
+            assert_eq!(can_begin_with(&bytes[..=at]), at >= 20, "byte {at}");
         }
     }
 }

@@ -3,3 +3,4 @@
 pub mod extended;
 pub mod handshake;
 pub mod message;
+pub mod mse;

@@ -24,6 +24,7 @@ Network:
       --peer ADDR:PORT     a peer to connect to, besides those that the tracker names (repeatable)
       --web-seed URL       an HTTP server that has the payload, besides those that the torrent names (repeatable)
       --no-web-seeds       leave those that the torrent names alone
+      --encryption MODE    plain (default): only where the other side insists; preferred: where it can; or required
       --tracker ADDR:PORT  share: where the tracker listens (default [::]:8080, any free port if that is taken)
       --min-size SIZE      share: what is smaller is not shared; if all is, exit 8: ordinary transfer will do
 Limits:

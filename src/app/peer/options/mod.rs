@@ -16,6 +16,7 @@ use std::time::Duration;
 use crate::core::keep::Rule;
 use crate::core::shares::Priority;
 use crate::net::tcp::Bind;
+use crate::proto::peer::mse::Encryption;
 
 use super::selection::Pattern;
 use super::settings::{self, Origin};
@@ -80,6 +81,8 @@ pub struct Options {
     pub no_web_seeds: bool,
     /// `--tracker`
     pub tracker: Option<SocketAddr>,
+    /// `--encryption`
+    pub encryption: Option<Encryption>,
     /// `--max-upload`, bytes a second; 0 is no limit.
     pub max_upload: Option<u64>,
     /// `--max-download`, bytes a second; 0 is no limit.
@@ -161,6 +164,7 @@ impl Options {
             web_seeds: Vec::new(),
             no_web_seeds: false,
             tracker: None,
+            encryption: None,
             max_upload: None,
             max_download: None,
             priority: Priority::Normal,

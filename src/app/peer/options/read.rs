@@ -11,7 +11,9 @@ use crate::net::tcp::Bind;
 use super::super::selection::Pattern;
 use super::super::settings::{Origin, VARIABLES};
 use super::check::check;
-use super::values::{advertise, command, count, ports, priority, ratio, token, web_seed};
+use super::values::{
+    advertise, command, count, encryption, ports, priority, ratio, token, web_seed,
+};
 use super::{Command, HELP, Mode, Options, Verbosity};
 
 /// Reads a command line, the program's name left out.
@@ -94,6 +96,7 @@ fn option(options: &mut Options, args: &mut lexopt::Parser, name: &str) -> Resul
                 "an address and port such as 0.0.0.0:8080",
             )?)
         }
+        "--encryption" => options.encryption = Some(encryption(name, args.value()?)?),
         "--max-upload" => options.max_upload = Some(size(name, args.value()?)?),
         "--max-download" => options.max_download = Some(size(name, args.value()?)?),
         "--priority" => options.priority = priority(name, args.value()?)?,

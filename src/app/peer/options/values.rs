@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use crate::app::args::{bad_value, parsed, text};
 use crate::app::failure::Failure;
 use crate::core::shares::Priority;
+use crate::proto::peer::mse::Encryption;
 use crate::proto::url;
 
 /// A token that fits into a header and a URL as it is (RFC 6750).
@@ -63,6 +64,12 @@ pub(super) fn count(name: &str, value: OsString) -> Result<usize, Failure> {
 pub(super) fn priority(name: &str, value: OsString) -> Result<Priority, Failure> {
     let text = text(name, value)?;
     Priority::from_name(&text).ok_or_else(|| bad_value(name, text, "low, normal or high"))
+}
+
+pub(super) fn encryption(name: &str, value: OsString) -> Result<Encryption, Failure> {
+    let text = text(name, value)?;
+    let read = Encryption::from_name(&text);
+    read.ok_or_else(|| bad_value(name, text, "plain, preferred or required"))
 }
 
 pub(super) fn ratio(name: &str, value: OsString) -> Result<f64, Failure> {
