@@ -3,6 +3,7 @@
 pub mod bencode;
 pub mod bitfield;
 pub mod cidr;
+pub mod crc32c;
 pub mod endpoint;
 pub mod filemap;
 pub mod geometry;

@@ -302,6 +302,23 @@ fn an_ordinary_seed_works_too_and_so_do_peers_without_the_fast_extension() {
 }
 
 #[test]
+fn a_super_seed_sends_hardly_anything_twice_and_nobody_is_left_waiting() {
+    for workers in [1, 2, 8] {
+        let mut specs = swarm(workers);
+        specs[0].config.super_seed = true;
+        let report = run("BEP 16", mib(8, 64), &specs, 1, |_| {});
+        assert!(report.makespan.is_finite(), "{workers} workers");
+        assert!(report.copies <= 1.1, "{workers}: {} copies", report.copies);
+        nobody_wronged(&report, &specs);
+    }
+    let mut specs = swarm(8);
+    specs[0].config.super_seed = true;
+    specs[8].character = Character::FreeRider;
+    let report = run("BEP 16 and a free rider", mib(8, 64), &specs, 1, |_| {});
+    assert!(report.makespan.is_finite());
+}
+
+#[test]
 fn two_origins_that_keep_their_pieces_to_themselves_do_not_stall_the_swarm() {
     let mut specs = swarm(6);
     specs.push(spec(true));
@@ -341,7 +358,7 @@ fn slow_workers_do_not_hold_the_fast_ones_up() {
 }
 
 #[test]
-#[ignore = "an experiment: SIM='workers,MiB,piece KiB,delay ms …'"]
+#[ignore = "an experiment: SIM='workers,MiB,piece KiB,delay ms,connections,0 for an ordinary seed or 1 for BEP 16 …'"]
 fn experiment() {
     for what in std::env::var("SIM").unwrap().split(' ') {
         let n: Vec<u32> = what.split(',').map(|n| n.parse().unwrap()).collect();
@@ -349,8 +366,10 @@ fn experiment() {
         specs
             .iter_mut()
             .for_each(|s| s.config.max_peers = n.get(4).map_or(200, |&n| n as usize));
-        if n.len() > 5 {
-            specs[0].config.assign = false;
+        match n.get(5) {
+            Some(0) => specs[0].config.assign = false,
+            Some(_) => specs[0].config.super_seed = true,
+            None => {}
         }
         let mut world = World::new(mib(n[1].into(), n[2]), MS * n[3], 1, specs.clone());
         let outcome = world.run(&honest(&specs), Time::from_secs(600));

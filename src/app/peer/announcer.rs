@@ -1,6 +1,6 @@
 //! Tells a torrent's trackers about us and learns of other peers from them: a thread for each torrent.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -197,6 +197,10 @@ impl Shared {
                     interval(reply.interval),
                     reply.min_interval.map(interval),
                 );
+                if let Some(ip) = self.identity.ip.or(reply.external_ip) {
+                    let addr = SocketAddr::new(ip, self.identity.port);
+                    self.torrent.seen_at(addr);
+                }
                 self.torrent.discovered(&reply.peers, Source::Tracker);
                 let warning = reply.warning.map(Word::Warned);
                 warning

@@ -269,6 +269,11 @@ impl Torrent {
         self.tell(Event::Discovered { addrs, source });
     }
 
+    /// Others see us at `addr`.
+    pub fn seen_at(&self, addr: SocketAddr) {
+        self.lock().swarm.seen_at(addr);
+    }
+
     /// Tells that dialling `addr` came to nothing.
     pub fn dial_failed(&self, addr: SocketAddr) {
         self.tell(Event::DialFailed { addr });

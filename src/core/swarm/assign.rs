@@ -2,7 +2,8 @@
 //!
 //! Peers that choose for themselves ask an only seed for the same pieces at the same time, and the swarm's time is the number of copies
 //! that its link sends. So the seed says at first that it has nothing, and then announces (`have`) one piece here, another there. Any
-//! client understands that (BEP 16 is the same idea); unlike there, the next piece is shown without waiting for the last one to spread.
+//! client understands that (BEP 16 is the same idea); unlike there, the next piece is shown without waiting for the last one to spread. Whoever
+//! wants that can have it: the origin then sends hardly anything twice, and idles while it waits.
 //! Once every piece has been shown, this ends, and peers are told of whatever they still lack.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -49,6 +50,8 @@ pub(super) struct Assignment {
 struct Shown {
     to: PeerKey,
     at: Time,
+    /// That peer has announced it, and as we wait for it to spread, somebody else has to.
+    here: bool,
 }
 
 /// What an only seed has shown to whom.
@@ -56,6 +59,8 @@ struct Shown {
 pub(super) struct Assigner {
     geometry: Geometry,
     active: bool,
+    /// Wait for each piece to spread before its peer is shown another (BEP 16).
+    strict: bool,
     /// Pieces nobody was shown, the next ones at the end.
     unshown: VecDeque<PieceIndex>,
     /// Pieces shown to peers that left, to be shown before those.
@@ -73,7 +78,7 @@ pub(super) struct Assigner {
 impl Assigner {
     /// Active if we have everything, and that is more than one piece: there is nothing to share out otherwise, and libtorrent drops a
     /// peer whose first `have` makes it a seed.
-    pub(super) fn new(geometry: Geometry, active: bool, now: Time) -> Self {
+    pub(super) fn new(geometry: Geometry, active: bool, strict: bool, now: Time) -> Self {
         let mut unshown = Vec::new();
         if active && geometry.pieces() > 1 {
             unshown.extend(geometry.all().rev());
@@ -81,6 +86,7 @@ impl Assigner {
         Self {
             geometry,
             active: !unshown.is_empty(),
+            strict,
             unshown: unshown.into(),
             returned: Vec::new(),
             pending: BTreeMap::new(),
@@ -158,7 +164,12 @@ impl Assigner {
     /// `piece` has been shown to `to`.
     pub(super) fn shown(&mut self, now: Time, piece: PieceIndex, to: PeerKey) -> Assignment {
         let unsent = u64::from(self.geometry.piece_len(piece));
-        self.pending.insert(piece, Shown { to, at: now });
+        let shown = Shown {
+            to,
+            at: now,
+            here: false,
+        };
+        self.pending.insert(piece, shown);
         self.oldest.insert((now, piece));
         self.unsent += unsent;
         Assignment { piece, unsent }
@@ -180,8 +191,23 @@ impl Assigner {
         self.unsent = self.unsent.saturating_sub(bytes);
     }
 
-    /// Somebody has announced `piece`. Returns whom it was shown to, if that was still open.
-    pub(super) fn announced(&mut self, piece: PieceIndex) -> Option<PeerKey> {
+    /// Whether `peer` has to wait until what it was shown has spread.
+    pub(super) fn is_to_wait(&self, peer: PeerKey) -> bool {
+        self.strict && self.pending.values().any(|shown| shown.to == peer)
+    }
+
+    /// The peer `by` has announced `piece`. Returns whom it was shown to, if that was still open and is no more.
+    pub(super) fn announced(&mut self, piece: PieceIndex, by: PeerKey) -> Option<PeerKey> {
+        let shown = self.pending.get_mut(&piece)?;
+        shown.here |= shown.to == by;
+        if self.strict && shown.to == by {
+            return None;
+        }
+        self.settled(piece)
+    }
+
+    /// `piece` is not waited for any more. Returns whom it was shown to, if it was.
+    fn settled(&mut self, piece: PieceIndex) -> Option<PeerKey> {
         let shown = self.pending.remove(&piece)?;
         self.oldest.remove(&(shown.at, piece));
         Some(shown.to)
@@ -196,7 +222,7 @@ impl Assigner {
             .map(|(p, _)| *p)
             .collect();
         for piece in theirs {
-            self.announced(piece);
+            self.settled(piece);
             self.returned.push(piece);
         }
     }
@@ -212,9 +238,12 @@ impl Assigner {
         let old: Vec<_> = old.map(|&(_, piece)| piece).collect();
         let mut withdrawn = Vec::new();
         for piece in old {
-            withdrawn.extend(self.announced(piece).map(|to| (piece, to)));
-            // Last, so that a peer that hangs does not get the same ones again and again.
-            self.unshown.push_front(piece);
+            let here = self.pending.get(&piece).is_some_and(|shown| shown.here);
+            withdrawn.extend(self.settled(piece).map(|to| (piece, to)));
+            // Last, so that a peer that hangs does not get the same ones again and again. One that does not pass on what it has is waited for no longer.
+            if !here {
+                self.unshown.push_front(piece);
+            }
         }
         withdrawn
     }

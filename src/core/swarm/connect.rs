@@ -171,6 +171,8 @@ impl Swarm {
             return;
         }
         peer.announced = now;
+        let pieces = peer.have.len();
+        peer.download.allowed.announced(piece, pieces);
         self.restraint
             .announced(now, self.geometry.piece_len(piece));
         self.picker.gained(piece);

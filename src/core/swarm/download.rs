@@ -106,7 +106,7 @@ impl Swarm {
     /// How many blocks `key` may owe us, if there is any point in asking it for more now.
     pub(super) fn room(&mut self, now: Time, key: PeerKey) -> Option<usize> {
         let peer = self.peers.get(&key)?;
-        if peer.peer_choking || peer.useful == 0 {
+        if peer.on_offer().is_none() || peer.useful == 0 {
             return None;
         }
         if self.picker.unverified_bytes() >= self.config.max_unverified {
@@ -134,7 +134,7 @@ impl Swarm {
         let download = &peer.download;
         let asker = Asker {
             key,
-            have: &peer.have,
+            have: peer.on_offer()?,
             who: peer.who(),
             now,
             run: peer.web_seed.map(|web| web.run),
@@ -223,6 +223,8 @@ impl Swarm {
     pub(super) fn unchoked(&mut self, now: Time, key: PeerKey, out: &mut Vec<Action>) {
         if let Some(peer) = self.peers.get_mut(&key) {
             peer.peer_choking = false;
+            // It may have had nothing that it allowed us to ask for.
+            peer.download.dry = 0;
             peer.download.last_block = now;
         }
         self.fill(now, key, out);
@@ -240,6 +242,9 @@ impl Swarm {
         let Some(peer) = self.peers.get_mut(&key) else {
             return;
         };
+        if peer.peer_choking {
+            peer.download.allowed.refused(block.piece);
+        }
         if let Some(asked) = n.and_then(|n| peer.settle(block.piece, n)) {
             if let Some(idle) = asked.recalled_for {
                 self.free(asked, key);

@@ -229,6 +229,8 @@ pub struct Config {
     pub max_unverified: u64,
     /// While we are the only seed, show each piece to one peer at a time. Off: behave as an ordinary seed from the start.
     pub assign: bool,
+    /// The same as BEP 16 has it: a peer is shown the next piece only once somebody else has the one before. Nothing without `assign`.
+    pub super_seed: bool,
 }
 
 impl Default for Config {
@@ -241,6 +243,7 @@ impl Default for Config {
             sequential: false,
             max_unverified: 64 << 20,
             assign: true,
+            super_seed: false,
         }
     }
 }

@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | `connect` | who may connect, who has to go |
 //! | `trace`, `blame` | who lies, and what becomes of it |
-//! | `roster` | whom to dial, and when again |
+//! | `roster`, `priority` | whom to dial, and when again |
 //! | `download`, `picker`, `partial`, `rarity`, `pipeline` | which block to ask whom for, and how many at once |
 //! | `recall` | which block to call back from a busy peer, for an idle one |
 //! | `allowance` | how much of that, under a limit |
@@ -15,6 +15,7 @@
 //! | `uplink` | which of those that are served sends next |
 //! | `assign`, `show` | what the only seed shows to whom |
 //! | `web_seed` | how HTTP servers are peers like others |
+//! | `fast` | what may be asked for while a peer chokes us |
 //! | `stats` | what the operator sees |
 
 mod allowance;
@@ -24,10 +25,12 @@ mod choker;
 mod connect;
 mod download;
 pub mod event;
+mod fast;
 mod partial;
 mod peer;
 mod picker;
 mod pipeline;
+mod priority;
 mod rarity;
 mod recall;
 mod restraint;
@@ -147,7 +150,12 @@ impl Swarm {
             roster: Roster::default(),
             picker: Picker::new(geometry, &have, wanted, config.sequential),
             choker: Choker::new(config.upload_slots, now),
-            assigner: Assigner::new(geometry, config.assign && have.is_full(), now),
+            assigner: Assigner::new(
+                geometry,
+                config.assign && have.is_full(),
+                config.super_seed,
+                now,
+            ),
             restraint: Restraint::new(),
             web_seeds: 0,
             waiting: 0,
@@ -173,6 +181,11 @@ impl Swarm {
     /// that are verified already, which must be neither in `have` nor wanted. To be called before anything happens.
     pub fn withhold(&mut self, pieces: Bitfield, here: Bitfield) {
         self.withheld = Withheld { pieces, here };
+    }
+
+    /// Others see us at `addr`: those that we dial first follow from that (BEP 40).
+    pub fn seen_at(&mut self, addr: SocketAddr) {
+        self.roster.seen_at(addr);
     }
 
     /// Takes in what happened at `now`, and appends to `out` what is to be done, in this order.
@@ -292,6 +305,7 @@ impl Swarm {
             Message::Request(block) => self.requested(now, key, block, out),
             Message::Cancel(block) => self.cancelled(now, key, block, out),
             Message::Reject(block) => self.rejected(now, key, block, out),
+            Message::AllowedFast(piece) => self.allowed(now, key, piece, out),
             Message::Extended {
                 id: HANDSHAKE_ID,
                 payload,

@@ -12,6 +12,7 @@ use crate::core::rate::Meter;
 
 use super::assign::Assignment;
 use super::event::PeerKey;
+use super::fast::Allowed;
 use super::pipeline::Pipeline;
 use super::trace::Who;
 use super::uplink::Writer;
@@ -134,6 +135,8 @@ pub(super) struct Download {
     pub(super) good: u32,
     /// The picker's epoch in which it had nothing for us; 0 if it may have.
     pub(super) dry: u64,
+    /// What we may ask it for though it chokes us.
+    pub(super) allowed: Allowed,
 }
 
 /// One connected peer.
@@ -240,6 +243,7 @@ impl Peer {
                 snubbed: false,
                 good: 0,
                 dry: 0,
+                allowed: Allowed::default(),
             },
             faults: Faults::default(),
         }
@@ -253,6 +257,15 @@ impl Peer {
     /// Whether it has every piece.
     pub(super) fn is_seed(&self) -> bool {
         self.have.is_full()
+    }
+
+    /// What we may ask it for, as far as it has that; `None` for nothing.
+    pub(super) const fn on_offer(&self) -> Option<&Bitfield> {
+        if self.peer_choking {
+            self.download.allowed.open()
+        } else {
+            Some(&self.have)
+        }
     }
 
     /// Whether it waits for us to serve it.

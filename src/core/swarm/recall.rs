@@ -31,10 +31,12 @@ impl Swarm {
         let Some(peer) = self.peers.get_mut(&key) else {
             return;
         };
+        let chokes = peer.peer_choking;
         let download = &mut peer.download;
         let paused = download.recalled.is_some_and(|at| now < at + PAUSE);
         let in_order = peer.web_seed.is_some_and(|web| web.run.in_order);
-        if in_order || download.snubbed || download.owed.len() > IDLE || paused || limited {
+        if chokes || in_order || download.snubbed || download.owed.len() > IDLE || paused || limited
+        {
             return;
         }
         download.recalled = Some(now);

@@ -10,6 +10,7 @@ use crate::base::time::Time;
 use crate::core::back_off::back_off;
 
 use super::event::Source;
+use super::priority::priority;
 
 /// Addresses kept at most. A tracker hands out fifty at a time; strangers could hand out any number.
 const MAX_KNOWN: usize = 2000;
@@ -30,7 +31,7 @@ const DIAL_LOST: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// To be dialled at that moment; the number breaks ties at random.
+    /// To be dialled at that moment; of several, the one with the lowest number first.
     Waiting(Time, u32),
     Dialling(Time),
     Connected(Time),
@@ -61,9 +62,17 @@ pub(super) struct Roster {
     /// The ones being dialled.
     dialling: BTreeSet<SocketAddr>,
     bans: VecDeque<Ban>,
+    /// Where others see us, in IPv4 and IPv6, as far as we know.
+    us: [Option<SocketAddr>; 2],
 }
 
 impl Roster {
+    /// Others see us at `addr`.
+    pub(super) fn seen_at(&mut self, addr: SocketAddr) {
+        let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
+        self.us[usize::from(addr.is_ipv6())] = Some(addr);
+    }
+
     /// Somebody told us of `addr`.
     pub(super) fn discovered(
         &mut self,
@@ -257,7 +266,9 @@ impl Roster {
     }
 
     fn wait_until(&mut self, addr: SocketAddr, at: Time, rng: &mut fastrand::Rng) {
-        self.set(addr, State::Waiting(at, rng.u32(..)));
+        let priority = self.us.iter().flatten().find_map(|&us| priority(us, addr));
+        let turn = priority.map_or_else(|| rng.u32(..), |priority| !priority);
+        self.set(addr, State::Waiting(at, turn));
     }
 
     fn set(&mut self, addr: SocketAddr, state: State) {
@@ -315,6 +326,20 @@ mod tests {
         );
         let second: BTreeSet<_> = std::iter::from_fn(|| roster.next(Time::ZERO)).collect();
         assert!(first.is_disjoint(&second) && second.len() == MAX_DIALLING);
+    }
+
+    #[test]
+    fn of_those_that_are_due_the_highest_priority_is_dialled_first() {
+        let us: SocketAddr = "192.0.2.1:6881".parse().unwrap();
+        let (mut roster, mut rng) = (Roster::default(), fastrand::Rng::with_seed(1));
+        roster.seen_at("[2001:db8::1]:6881".parse().unwrap());
+        roster.seen_at(us);
+        (0..MAX_DIALLING as u16).for_each(|n| {
+            roster.discovered(Time::ZERO, addr(n), Source::Tracker, &mut rng);
+        });
+        let dialled: Vec<_> = std::iter::from_fn(|| roster.next(Time::ZERO)).collect();
+        assert_eq!(dialled.len(), MAX_DIALLING);
+        assert!(dialled.is_sorted_by_key(|&addr| std::cmp::Reverse(priority(us, addr))));
     }
 
     #[test]

@@ -83,12 +83,13 @@ impl Swarm {
 
     /// Of the peers that have little coming from us, the one that has waited longest for another piece.
     fn next_to_assign(&self, now: Time) -> Option<PeerKey> {
-        let fit = self.peers.iter().filter(|(_, p)| {
+        let fit = self.peers.iter().filter(|(key, p)| {
             let unsent = p.upload.assigned.iter().map(|a| a.unsent).sum();
             let rate = p.upload.traffic.meter.rate(now);
             p.shown.is_some()
                 && !p.upload_only
                 && !p.upload.aloof
+                && !self.assigner.is_to_wait(**key)
                 && Assigner::has_room(unsent, rate, p.upload.delay.unwrap_or_default())
         });
         fit.min_by_key(|(key, p)| (p.upload.last_assigned, **key))
@@ -125,7 +126,7 @@ impl Swarm {
         piece: PieceIndex,
         out: &mut Vec<Action>,
     ) {
-        if let Some(to) = self.assigner.announced(piece) {
+        if let Some(to) = self.assigner.announced(piece, key) {
             self.withdraw(to, piece);
             self.assign(now, out);
         }

@@ -4,6 +4,7 @@ mod blame;
 mod chaos;
 mod connections;
 mod downloads;
+mod fast;
 mod limited;
 mod shown;
 mod uploads;
