@@ -73,9 +73,11 @@
 //! | 12 | tiers of trackers | [`core::announce`] |
 //! | 15, 41 | UDP trackers | [`proto::tracker::udp`], [`core::tracker::ConnectionIds`], [`net::datagrams`], [`core::udp_announce`] |
 //! | 19 | web seeds | [`proto::web_seed`], [`core::swarm`], [`app::peer::web_seed`] |
+//! | 16 | super-seeding | [`core::swarm`] |
 //! | 20 | peer ids | [`base::id`] |
 //! | 21 | upload only | [`proto::peer::extended`] |
 //! | 24, 31, 48 | external address, retry, scrape | [`proto::tracker`] |
+//! | 40 | canonical peer priority | [`core::swarm`], [`base::crc32c`] |
 //! | 47 | pad files, attributes | [`proto::metainfo`] |
 //! | – | message stream encryption | [`proto::peer::mse`], [`app::peer::greeting`], [`net::decrypted`] |
 

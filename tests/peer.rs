@@ -5,11 +5,16 @@
 mod support;
 
 use std::fs;
-use std::net::Ipv6Addr;
+use std::io::{Read, Write};
+use std::net::{Ipv6Addr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
+
+use hivebt::base::id::PeerId;
+use hivebt::proto::peer::extended::ExtendedHandshake;
+use hivebt::proto::peer::handshake::{self, Handshake};
 
 use support::hosts::Host;
 use support::ours::{LIMIT, Peer, Torrent, Tracker, program};
@@ -317,4 +322,49 @@ fn several_torrents_share_one_process() {
     let mut twice = Peer::command(&Host::local(2), "get");
     twice.arg(&torrents[0].file).arg(&torrents[0].file);
     assert_eq!(run("get", twice, LIMIT).code, 2);
+}
+
+/// What somebody who has connected to a peer hears of whether it wants pieces.
+fn hears_upload_only(mut stream: &TcpStream) -> bool {
+    loop {
+        let mut len = [0; 4];
+        stream.read_exact(&mut len).unwrap();
+        let mut message = vec![0; u32::from_be_bytes(len) as usize];
+        stream.read_exact(&mut message).unwrap();
+        if let [20, 0, payload @ ..] = &message[..] {
+            return ExtendedHandshake::decode(payload).unwrap().upload_only;
+        }
+    }
+}
+
+#[test]
+fn a_finished_download_tells_those_who_think_that_it_wants_pieces() {
+    let dir = TempDir::new("upload-only");
+    let file = dir.join("from/payload.bin");
+    payload::file(&file, 1_000_000, 9);
+    let torrent = Torrent::create(&file, NO_TRACKER, &["-l", "64K"]);
+    let get = Peer::get(
+        &Host::local(2),
+        &torrent.file,
+        &dir.folder("to"),
+        &["--seed"],
+    );
+    let port = get.wait_event("started", LIMIT)["port"].as_u64().unwrap();
+    get.wait_event("progress", LIMIT);
+    let address = format!("127.0.0.2:{port}");
+    let mut stream = TcpStream::connect(&address).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    let hello = Handshake {
+        info_hash: torrent.info_hash.parse().unwrap(),
+        peer_id: PeerId([7; 20]),
+        extended: true,
+        fast: false,
+    };
+    stream.write_all(&hello.encode()).unwrap();
+    stream.read_exact(&mut [0; handshake::LEN]).unwrap();
+    assert!(!hears_upload_only(&stream));
+    let toward = ["--peer", &address];
+    let _seeder = Peer::seed(&Host::local(1), &torrent.file, &torrent.parent, &toward);
+    get.wait_event("complete", LIMIT);
+    assert!(hears_upload_only(&stream));
 }

@@ -11,7 +11,7 @@ use crate::disk::pool::{Buffer, Pool};
 use crate::net::decrypted::Ahead;
 use crate::net::inbox::{Broken, Frame, Inbox, Stock};
 use crate::net::tcp;
-use crate::proto::peer::extended::{ExtendedHandshake, HANDSHAKE_ID};
+use crate::proto::peer::extended::ExtendedHandshake;
 use crate::proto::peer::message::{self, Fault, Message};
 use crate::proto::peer::mse::Rc4;
 
@@ -62,7 +62,7 @@ pub fn run(torrent: &Arc<Torrent>, greeted: Greeted, listen_port: u16) {
     );
     let Some(peer) = connected else { return };
     if theirs.extended {
-        outbox.send(&introduction(torrent, addr, listen_port));
+        outbox.introduce(introduction(torrent, addr, listen_port));
     }
     let writer = {
         let (torrent, stream, outbox) = (torrent.clone(), stream.clone(), outbox.clone());
@@ -89,18 +89,14 @@ pub fn run(torrent: &Arc<Torrent>, greeted: Greeted, listen_port: u16) {
     }
 }
 
-fn introduction(torrent: &Torrent, addr: SocketAddr, listen_port: u16) -> Message<'static> {
-    let hello = ExtendedHandshake {
+fn introduction(torrent: &Torrent, addr: SocketAddr, listen_port: u16) -> ExtendedHandshake {
+    ExtendedHandshake {
         client: Some(concat!("hivebt ", env!("CARGO_PKG_VERSION")).into()),
         listen_port: Some(listen_port),
         request_queue: Some(REQUEST_QUEUE),
         your_ip: Some(addr.ip()),
         upload_only: torrent.stats().left == 0,
         ..ExtendedHandshake::default()
-    };
-    Message::Extended {
-        id: HANDSHAKE_ID,
-        payload: hello.encode().into(),
     }
 }
 

@@ -42,6 +42,13 @@ impl Link {
         }
     }
 
+    /// We want no more pieces.
+    pub(super) fn complete(&self) {
+        if let Far::Peer(outbox, _) = &self.far {
+            outbox.complete();
+        }
+    }
+
     /// Wakes the connection's threads for good; the one that reads then reports the end.
     pub(super) fn close(&self, reason: Close) {
         match &self.far {

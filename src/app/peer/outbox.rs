@@ -2,6 +2,7 @@
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+use crate::proto::peer::extended::{ExtendedHandshake, HANDSHAKE_ID};
 use crate::proto::peer::message::Message;
 
 use super::limits::Claimant;
@@ -24,6 +25,10 @@ struct State {
     /// Bytes that a limit lets pass.
     granted: Option<u32>,
     closed: bool,
+    /// How we have introduced ourselves, as long as we want pieces.
+    hello: Option<ExtendedHandshake>,
+    /// We want no more pieces.
+    complete: bool,
 }
 
 /// What a writer has to do next.
@@ -46,6 +51,26 @@ impl Outbox {
         message.encode(&mut state.messages);
         self.changed.notify_one();
         state.messages.len() <= MAX_WAITING
+    }
+
+    /// Introduces us (BEP 10), and once more when [`Outbox::complete`] comes later.
+    pub fn introduce(&self, mut hello: ExtendedHandshake) {
+        let mut state = self.lock();
+        hello.upload_only |= state.complete;
+        state.introduce(&hello);
+        state.hello = Some(hello).filter(|hello| !hello.upload_only);
+        self.changed.notify_one();
+    }
+
+    /// We want no more pieces: whoever thinks that we do is told (BEP 21).
+    pub fn complete(&self) {
+        let mut state = self.lock();
+        state.complete = true;
+        if let Some(mut hello) = state.hello.take() {
+            hello.upload_only = true;
+            state.introduce(&hello);
+            self.changed.notify_one();
+        }
     }
 
     /// Says that blocks wait to be asked for.
@@ -89,6 +114,14 @@ impl Outbox {
     }
 }
 
+impl State {
+    fn introduce(&mut self, hello: &ExtendedHandshake) {
+        let payload = hello.encode().into();
+        let id = HANDSHAKE_ID;
+        Message::Extended { id, payload }.encode(&mut self.messages);
+    }
+}
+
 impl Claimant for Outbox {
     fn granted(&self, bytes: u32) -> bool {
         let mut state = self.lock();
@@ -119,6 +152,47 @@ mod tests {
         outbox.close();
         assert_eq!(outbox.next(&mut buffer), Work::Closed);
         assert!(!outbox.granted(1), "nobody is there to use it");
+    }
+
+    /// Whether we want no pieces, as often as we introduce ourselves.
+    fn introductions(outbox: &Outbox) -> Vec<bool> {
+        let mut said = Vec::new();
+        outbox.close();
+        let state = outbox.lock();
+        let mut rest = &state.messages[..];
+        while let Some((len, after)) = rest.split_first_chunk() {
+            let (message, next) = after.split_at(u32::from_be_bytes(*len) as usize);
+            said.push(
+                ExtendedHandshake::decode(&message[2..])
+                    .unwrap()
+                    .upload_only,
+            );
+            rest = next;
+        }
+        said
+    }
+
+    #[test]
+    fn whoever_thinks_that_we_want_pieces_is_told_when_we_do_not() {
+        let hello = |upload_only| ExtendedHandshake {
+            upload_only,
+            ..ExtendedHandshake::default()
+        };
+        for (wanted_none, complete_first, said) in [
+            (false, false, &[false, true][..]),
+            (false, true, &[true]),
+            (true, false, &[true]),
+            (true, true, &[true]),
+        ] {
+            let outbox = Outbox::default();
+            if complete_first {
+                outbox.complete();
+            }
+            outbox.introduce(hello(wanted_none));
+            outbox.complete();
+            outbox.complete();
+            assert_eq!(introductions(&outbox), said);
+        }
     }
 
     #[test]

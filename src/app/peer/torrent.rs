@@ -566,7 +566,10 @@ impl State {
                     piece,
                     penalty,
                 } => deferred.news.push(Happening::Blamed(addr, piece, penalty)),
-                Action::Complete => deferred.complete = true,
+                Action::Complete => {
+                    self.links.values().for_each(Link::complete);
+                    deferred.complete = true;
+                }
             }
         }
         deferred

@@ -31,6 +31,15 @@ pub(super) fn check(options: &Options) -> Result<(), Failure> {
             "`--reuse` goes with downloads: `get`, `run` or a torrent alone",
         ));
     }
+    let seeds = matches!(
+        options.mode,
+        Mode::Seed | Mode::Share | Mode::Run | Mode::Bare
+    );
+    if options.super_seed && !seeds {
+        return Err(Failure::usage(
+            "`--super-seed` goes with `seed`, `share`, `run` or a torrent alone",
+        ));
+    }
     let goes_with = |option: &str, mode: &str| {
         Err(Failure::usage(format_args!(
             "`{option}` goes with `{mode}`"

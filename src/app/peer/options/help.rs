@@ -45,6 +45,7 @@ When to stop:
 How:
       --select GLOB        fetch these files alone (repeatable); the pattern is matched below the torrent's top folder, as
                            hivebt-create includes files: `*.csv` by name anywhere, `set/a*` from the top on, `set/` a whole folder
+      --super-seed         seed, share, run: as an only seed, show a peer the next piece when others have the last one (README)
       --sequential         fetch pieces in order
       --reuse DIR          take from the files of older versions in DIR what they already hold, before anybody is asked
                            (repeatable; get and run; a single file will do)

@@ -123,6 +123,8 @@ pub struct Options {
     pub token: Option<String>,
     /// `--select`
     pub select: Vec<Pattern>,
+    /// `--super-seed`
+    pub super_seed: bool,
     /// `--sequential`
     pub sequential: bool,
     /// `--reuse`
@@ -185,6 +187,7 @@ impl Options {
             status: None,
             token: None,
             select: Vec::new(),
+            super_seed: false,
             sequential: false,
             reuse: Vec::new(),
             recheck: false,

@@ -66,6 +66,7 @@ fn values_are_read_and_checked() {
         ("get x --keep-for 1d", "`--keep-strictly` go with `run`"),
         ("run --keep-strictly", "goes with `--keep-for` or"),
         ("get x --watch d", "`--watch` goes with `run`"),
+        ("get x --super-seed", "`--super-seed` goes with `seed`"),
         ("run x", "`run` takes torrents from a folder"),
         ("status a b", "`status` takes one URL"),
         ("run --status 0.0.0.0:1", "needs `--token TEXT`"),
