@@ -10,7 +10,7 @@ PROGRAMS = hivebt-create hivebt-tracker hivebt-peer
 TARGET   = $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test interop story bench bench-swarm sim lint static install uninstall clean help
+.PHONY: build demo test interop story fleet bench bench-swarm sim lint static install uninstall clean help
 MAKEFLAGS += --no-print-directory
 
 ## build: the three programs, optimised, in target/release (this is what `make` alone does)
@@ -25,13 +25,17 @@ demo: build
 test:
 	$(CARGO) test --locked
 
-## interop: ours beside aria2, Transmission, libtorrent, opentracker, mktorrent and torf; the big story; limits (as root)
+## interop: ours beside aria2, Transmission, libtorrent, opentracker, mktorrent and torf; the big story, the fleet; limits (as root)
 interop: build static
-	HIVEBT_BIN="$(abspath $(TARGET))/release" HIVEBT_STATIC="$(CURDIR)/dist" $(CARGO) test --locked --no-fail-fast --test interop --test limits --test story -- --ignored --test-threads=1 --nocapture
+	HIVEBT_BIN="$(abspath $(TARGET))/release" HIVEBT_STATIC="$(CURDIR)/dist" $(CARGO) test --locked --no-fail-fast --test interop --test limits --test story --test fleet -- --ignored --test-threads=1 --nocapture
 
 ## story: 2 GiB in thousands of files to 8 workers while things go wrong; HIVEBT_STORY_MIB sets the size
 story: build
 	HIVEBT_BIN="$(abspath $(TARGET))/release" $(CARGO) test --locked --test story -- --ignored --test-threads=1 --nocapture
+
+## fleet: a folder, its next version and cleaning up on six hosts by cron, while things go wrong (as root); HIVEBT_FLEET_MIB sets the size
+fleet: build
+	HIVEBT_BIN="$(abspath $(TARGET))/release" $(CARGO) test --locked --test fleet -- --ignored --test-threads=1 --nocapture
 
 ## bench: ours beside whatever else is installed, as tables; TABLES="create small" chooses, HIVEBT_BENCH_MIB sets the size
 bench: build
