@@ -37,6 +37,7 @@
 //! | `timer` | one a torrent | the swarm's deadline | an earlier deadline, the end |
 //! | `limit` | one for each direction that has ever had a limit | the moment of the next grant | a claim, another limit |
 //! | `announcer` | one a torrent | the next announce, HTTP or UDP (10 s) | completion, the end |
+//! | `port-mapping` | one, where it is wanted | the next renewal; the gateway (2 s for each protocol, 3 s for a request over HTTP) | the end |
 //! | `hash-N` | one a core, four at most | the queue of finished pieces | a piece, the end |
 //! | `examine`, `reuse`, `publish`, `remove`, `on-complete`, `farewell`, `resolver` | when needed | files; a command; HTTP or UDP (2.5 s); a name's address | – |
 //! | `signals` | one | signals | a signal |
@@ -80,6 +81,7 @@
 //! | 40 | canonical peer priority | [`core::swarm`], [`base::crc32c`] |
 //! | 47 | pad files, attributes | [`proto::metainfo`] |
 //! | – | message stream encryption | [`proto::peer::mse`], [`app::peer::greeting`], [`net::decrypted`] |
+//! | RFC 6886, 6887 and UPnP IGD | port mapping | [`proto::portmap`], [`core::port_mapping`], [`net::gateway`], [`app::peer::port_mapping`] |
 
 #![doc = include_str!("requirements.md")]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]

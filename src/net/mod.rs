@@ -3,6 +3,7 @@
 pub mod datagrams;
 pub mod decrypted;
 pub mod gate;
+pub mod gateway;
 pub mod http_client;
 pub mod http_server;
 pub mod inbox;

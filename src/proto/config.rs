@@ -93,10 +93,7 @@ pub struct Network {
 impl Network {
     /// What is asked for and no program of ours does: the keys.
     pub fn not_done(&self) -> impl Iterator<Item = &'static str> {
-        let asked = [
-            ("network.dht_enabled", self.dht_enabled),
-            ("network.upnp_enabled", self.upnp_enabled),
-        ];
+        let asked = [("network.dht_enabled", self.dht_enabled)];
         let asked = asked.into_iter().filter(|(_, on)| *on == Some(true));
         asked.map(|(key, _)| key)
     }
@@ -446,7 +443,7 @@ mod tests {
                        "cache_size": 8388608},
             "torrent_creation": {"announce": "http://t:1/announce", "piece_length": 262144, "private": false, "comment": "HiveMind"},
             "network": {"listen_port_range": [6881, 6891], "bind": "eth1", "max_connections": 60, "send_buffer": 262144,
-                        "receive_buffer": 524288, "encryption": "required", "dht_enabled": false, "upnp_enabled": true}
+                        "receive_buffer": 524288, "encryption": "required", "dht_enabled": true, "upnp_enabled": true}
             }"#,
         )
         .unwrap();
@@ -477,13 +474,13 @@ mod tests {
                 send_buffer: Some(262_144),
                 receive_buffer: Some(524_288),
                 encryption: Some(Encryption::Required),
-                dht_enabled: Some(false),
+                dht_enabled: Some(true),
                 upnp_enabled: Some(true),
             },
         };
         assert_eq!(config, wanted);
         let not_done: Vec<_> = config.network.not_done().collect();
-        assert_eq!(not_done, ["network.upnp_enabled"]);
+        assert_eq!(not_done, ["network.dht_enabled"]);
     }
 
     #[test]

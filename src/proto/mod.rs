@@ -8,6 +8,7 @@ pub mod magnet;
 pub mod metainfo;
 pub mod peer;
 pub mod percent;
+pub mod portmap;
 pub mod resume;
 mod sealed;
 pub mod tracker;

@@ -20,6 +20,7 @@ mod ipv6;
 mod mixed;
 mod page;
 mod pairs;
+mod port_mapping;
 mod private;
 mod select;
 mod status;

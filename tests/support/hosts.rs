@@ -183,6 +183,32 @@ impl Network {
         &self.names[0]
     }
 
+    /// Joins two hosts by a link of their own, which is `join0` at both ends, with these addresses of one /24.
+    ///
+    /// # Errors
+    /// If `ip` refuses.
+    pub fn join(&self, a: usize, b: usize, addresses: [&str; 2]) -> Result<(), String> {
+        let ends = [a, b].map(|i| self.hosts[i].namespace().unwrap_or_default());
+        let [a, b] = ends;
+        let link = format!("link add join0 netns {a} type veth peer name join0 netns {b}\n");
+        ip(&[], &link)?;
+        for (name, address) in ends.into_iter().zip(addresses) {
+            let up = format!("addr add {address}/24 dev join0\nlink set join0 up\n");
+            ip(&["-n", name], &up)?;
+        }
+        Ok(())
+    }
+
+    /// Makes host `by` the default gateway of host `i`.
+    ///
+    /// # Errors
+    /// If `ip` refuses.
+    pub fn route_by(&self, i: usize, by: usize) -> Result<(), String> {
+        let name = self.hosts[i].namespace().unwrap_or_default();
+        let route = format!("route add default via {}\n", self.hosts[by].address);
+        ip(&["-n", name], &route)
+    }
+
     fn add_namespace(&mut self, name: &str) -> Result<(), String> {
         ip(&[], &format!("netns add {name}\n"))?;
         self.names.push(name.to_owned());

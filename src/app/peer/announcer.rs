@@ -12,6 +12,7 @@ use crate::net::tcp::Bind;
 use crate::proto::tracker::{AnnounceReply, AnnounceRequest, Event};
 
 use super::asker::{Asker, Trouble};
+use super::port_mapping::Door;
 use super::threads;
 use super::torrent::Torrent;
 
@@ -38,7 +39,7 @@ pub enum Word {
 #[derive(Clone, Debug)]
 pub struct Identity {
     /// The port that others can connect to.
-    pub port: u16,
+    pub door: Door,
     /// The address that others can connect to, where the tracker cannot see it.
     pub ip: Option<IpAddr>,
     /// Proves that we are the same when our address changes.
@@ -198,7 +199,7 @@ impl Shared {
                     reply.min_interval.map(interval),
                 );
                 if let Some(ip) = self.identity.ip.or(reply.external_ip) {
-                    let addr = SocketAddr::new(ip, self.identity.port);
+                    let addr = SocketAddr::new(ip, self.identity.door.port());
                     self.torrent.seen_at(addr);
                 }
                 self.torrent.discovered(&reply.peers, Source::Tracker);
@@ -234,7 +235,7 @@ impl Shared {
             ..AnnounceRequest::new(
                 self.torrent.info_hash(),
                 self.torrent.setting.us,
-                self.identity.port,
+                self.identity.door.port(),
             )
         };
         asker.announce(url, &request)

@@ -2,8 +2,9 @@
 
 use crate::app::failure::{Exit, Failure};
 
-use super::announcer::Word;
+use super::announcer::{Announcer, Word};
 use super::job::{Phase, Refusal};
+use super::port_mapping;
 use super::run::Run;
 
 impl Run {
@@ -37,6 +38,24 @@ impl Run {
                     is_final: is_final || before.is_some(),
                 });
                 self.give_up_if_refused(index);
+            }
+        }
+    }
+
+    /// What the gateway has said. Trackers hear of another port with their next announce, which is made as soon as they allow.
+    pub(super) fn heed_mapping(&mut self, word: port_mapping::Word) {
+        match word {
+            port_mapping::Word::Mapped(address, port, protocol) => {
+                let address = address.map_or_else(|| "the gateway".into(), |ip| ip.to_string());
+                let line = format!("port mapping: {address}:{port} leads here ({protocol})");
+                self.teller.detail(&line);
+                if port != self.session.listening().port() {
+                    let announcers = self.jobs.iter().filter_map(|job| job.announcer.as_ref());
+                    announcers.for_each(Announcer::more_peers_wanted);
+                }
+            }
+            port_mapping::Word::Failed(cause) => {
+                self.teller.detail(&format!("port mapping: {cause}"));
             }
         }
     }

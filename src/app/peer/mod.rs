@@ -22,6 +22,7 @@ pub mod options;
 pub mod outbox;
 pub mod overview;
 pub mod payload;
+pub mod port_mapping;
 pub mod progress;
 mod query;
 mod reuse;
@@ -143,11 +144,12 @@ fn start(options: Options, torrents: Vec<Job>) -> Result<Run, Failure> {
         .advertise
         .map_or((None, None), |(ip, port)| (Some(ip), port));
     let identity = Identity {
-        port: port.unwrap_or(session.listening().port()),
+        door: port.map_or_else(|| session.door().clone(), port_mapping::Door::new),
         ip,
         key: fastrand::u32(..),
         bind: session.bind().clone(),
     };
+    let maps = options.port_mapping == Some(true);
     let watched = (options.mode == Mode::Run)
         .then(|| Watched::open(&options))
         .transpose()?;
@@ -164,6 +166,9 @@ fn start(options: Options, torrents: Vec<Job>) -> Result<Run, Failure> {
     );
     if let Some(door) = door {
         run.serve(&door)?;
+    }
+    if maps {
+        run.map_port();
     }
     let sender = run.sender();
     let watched = signals::watch(move |signal| drop(sender.send(Occurrence::Signal(signal))));

@@ -29,6 +29,7 @@ impl Onlooker {
             timeout,
             limit: MAX_STATISTICS,
             bind: bind.clone(),
+            ..Options::default()
         };
         Self {
             asker: Asker::new(bind, timeout),

@@ -135,7 +135,7 @@ impl Run {
         let shown = self.jobs.iter().filter(|job| job.wish != Wish::Leave);
         Overview {
             uptime: self.begun.elapsed(),
-            port: self.plan.identity.port,
+            port: self.plan.identity.door.port(),
             max_upload: limits.upload.rate(),
             max_download: limits.download.rate(),
             torrents: shown.map(|job| Shown::of(job, detailed)).collect(),

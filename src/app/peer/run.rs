@@ -19,6 +19,7 @@ use super::job::{Job, Phase};
 use super::jobs::Jobs;
 use super::options::{Mode, Options};
 use super::payload::{Payload, storage_failure};
+use super::port_mapping::{self, PortMapping};
 use super::progress::Teller;
 use super::reuse::Reused;
 use super::session::Session;
@@ -50,6 +51,8 @@ pub enum Occurrence {
     Tracker(usize, String, Word),
     /// The command of `--on-complete` has ended.
     Hooked(usize, Result<(), Failure>),
+    /// The gateway has, or has not, let others in.
+    PortMapping(port_mapping::Word),
     /// Somebody asks over HTTP. Whoever does not wait any longer need not be answered.
     Asked(Ask, Arc<Slot>),
 }
@@ -58,7 +61,7 @@ impl Occurrence {
     /// The torrent that it is about.
     const fn number(&self) -> Option<usize> {
         match self {
-            Self::Signal(_) | Self::Asked(..) | Self::Removed(..) => None,
+            Self::Signal(_) | Self::Asked(..) | Self::Removed(..) | Self::PortMapping(_) => None,
             Self::Examined(index, _)
             | Self::Reused(index, _)
             | Self::Published(index, _)
@@ -106,6 +109,8 @@ pub struct Run {
     /// Seconds that have been counted.
     ticks: u64,
     _status: Option<StatusServer>,
+    /// What keeps the port reachable from outside.
+    mapping: Option<PortMapping>,
 }
 
 impl Run {
@@ -138,6 +143,7 @@ impl Run {
             cleanup,
             ticks: 0,
             _status: None,
+            mapping: None,
         }
     }
 
@@ -150,6 +156,15 @@ impl Run {
         self.teller.note(&format!("status at {}", server.url()));
         self._status = Some(server);
         Ok(())
+    }
+
+    /// Asks the gateway to let others in, from now on to the end.
+    pub fn map_port(&mut self) {
+        let sender = self.sender();
+        let tell = move |word| drop(sender.send(Occurrence::PortMapping(word)));
+        let (bind, port) = (self.session.bind().clone(), self.session.listening().port());
+        let door = self.session.door().clone();
+        self.mapping = Some(PortMapping::start(bind, port, door, tell));
     }
 
     /// Where occurrences are to be sent, such as signals.
@@ -200,6 +215,7 @@ impl Run {
         }
         match occurrence {
             Occurrence::Signal(_) => {}
+            Occurrence::PortMapping(word) => self.heed_mapping(word),
             Occurrence::Asked(ask, reply) => {
                 let answer = self.reply(ask);
                 reply.fill(answer);
@@ -339,6 +355,7 @@ impl Run {
 
     /// Stops everything that still runs, all at once, so that it takes no longer than the slowest.
     fn wind_down(&mut self) {
+        self.mapping.iter().for_each(PortMapping::stop);
         for index in self.jobs.numbers() {
             self.leave(index);
         }
@@ -349,6 +366,7 @@ impl Run {
         }
         self.finish_removals();
         self.farewells.drain(..).for_each(Farewell::wait);
+        self.mapping.take().into_iter().for_each(PortMapping::wait);
     }
 
     fn outcome(mut self, signal: Option<Signal>) -> Result<Exit, Failure> {

@@ -24,6 +24,7 @@ use super::clock::Clock;
 use super::connection;
 use super::greeting::{self, NotEncrypted};
 use super::limits::Limits;
+use super::port_mapping::Door;
 use super::threads;
 use super::torrent::{Happening, Holdings, Setting, Torrent};
 
@@ -59,6 +60,7 @@ pub struct Session {
     bind: Bind,
     encryption: Encryption,
     listening: SocketAddr,
+    door: Door,
     limits: Limits,
     pool: Pool,
     batches: Arc<Batches>,
@@ -95,6 +97,7 @@ impl Session {
                 bind: options.bind.clone(),
                 encryption: options.encryption,
                 listening,
+                door: Door::new(listening.port()),
                 limits,
                 pool: Pool::new(options.cache),
                 batches: Arc::default(),
@@ -133,6 +136,12 @@ impl Session {
         self.listening
     }
 
+    /// The port at which others reach that, which a mapping may change.
+    #[must_use]
+    pub fn door(&self) -> &Door {
+        &self.door
+    }
+
     /// Lets peers in on a torrent, and dials those that it hears of.
     pub fn add(
         self: &Arc<Self>,
@@ -169,7 +178,7 @@ impl Session {
         let dialled = threads::spawn("peer", move || {
             let hello = greeting::ours(on_its_way.info_hash(), session.us);
             match greeting::dial(&session.bind, session.encryption, addr, &hello) {
-                Ok(greeted) => connection::run(&on_its_way, greeted, session.listening.port()),
+                Ok(greeted) => connection::run(&on_its_way, greeted, session.door.port()),
                 Err(error) => {
                     if NotEncrypted::cause_of(&error).is_some() {
                         on_its_way.not_encrypted(addr);
@@ -212,7 +221,7 @@ impl Session {
             drop(place);
             match answered {
                 Ok((torrent, greeted)) => {
-                    connection::run(&torrent, greeted, session.listening.port());
+                    connection::run(&torrent, greeted, session.door.port());
                 }
                 Err(error) => {
                     let torrent = NotEncrypted::cause_of(&error).and_then(find);

@@ -55,6 +55,7 @@ pub fn complete(options: &mut Options, loaded: &Loaded) {
     options.cache = options.cache.or(seeder.cache_size);
     options.max_peers = options.max_peers.or(peers);
     options.encryption = options.encryption.or(network.encryption);
+    options.port_mapping = options.port_mapping.or(network.upnp_enabled);
     if options.ports.is_none() {
         options.ports.clone_from(&network.listen_port_range);
     }
@@ -124,7 +125,7 @@ const NAMES: [(Option<&str>, Option<&str>); 15] = [
     (None, Some("network.send_buffer")),
     (None, Some("network.receive_buffer")),
     (None, Some("network.dht_enabled")),
-    (None, Some("network.upnp_enabled")),
+    (Some("--port-mapping"), Some("network.upnp_enabled")),
 ];
 
 /// Every one of them as it counts.
@@ -151,7 +152,7 @@ pub fn table(options: &Options, loaded: &Loaded) -> Vec<Setting> {
         buffer(network.send_buffer),
         buffer(network.receive_buffer),
         network.dht_enabled.unwrap_or(false).to_string(),
-        network.upnp_enabled.unwrap_or(false).to_string(),
+        options.port_mapping.unwrap_or(false).to_string(),
     ];
     let seeder = &loaded.config.seeder;
     let in_file = [

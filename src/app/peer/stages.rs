@@ -52,7 +52,10 @@ impl Run {
 
     fn tell_started(&mut self, index: usize) {
         let job = &self.jobs[index];
-        let (total, port) = (job.metainfo.geometry.total(), self.plan.identity.port);
+        let (total, port) = (
+            job.metainfo.geometry.total(),
+            self.plan.identity.door.port(),
+        );
         let mut started = json!({"name": job.name, "total_length": total, "port": port});
         if let Some(chosen) = &job.selection {
             started["selected"] = chosen.bytes.into();
@@ -274,7 +277,8 @@ impl Run {
             self.jobs[index].failures = 0;
             let line = format!(
                 "{}: seeding on port {}",
-                self.jobs[index].name, self.plan.identity.port
+                self.jobs[index].name,
+                self.plan.identity.door.port()
             );
             self.teller.note(&line);
         } else {

@@ -14,12 +14,12 @@ use std::time::Duration;
 use ureq::config::{Config, IpFamily};
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::Connector;
-use ureq::{Agent, Error};
+use ureq::{Agent, Body, Error};
 
 use super::tcp::Bind;
 use transport::Dial;
 
-/// Redirects that are followed for one request.
+/// Redirects that are followed for one request, usually.
 const MAX_REDIRECTS: u32 = 3;
 
 /// What requests say they come from.
@@ -37,15 +37,18 @@ pub struct Options {
     pub limit: u64,
     /// Where to connect from; with an address, hosts of the other family are out of reach.
     pub bind: Bind,
+    /// Redirects that are followed for one request; with 0, the first one is what comes back.
+    pub redirects: u32,
 }
 
 impl Default for Options {
-    /// For a tracker: ten seconds, 4 MiB.
+    /// For a tracker: ten seconds, 4 MiB, three redirects.
     fn default() -> Self {
         Self {
             timeout: Duration::from_secs(10),
             limit: 4 << 20,
             bind: Bind::default(),
+            redirects: MAX_REDIRECTS,
         }
     }
 }
@@ -128,7 +131,7 @@ impl Client {
             .timeout_global(Some(options.timeout))
             .proxy(None)
             .http_status_as_error(false)
-            .max_redirects(MAX_REDIRECTS)
+            .max_redirects(options.redirects)
             .max_response_header_size(MAX_HEAD)
             .input_buffer_size(MAX_HEAD)
             .output_buffer_size(MAX_HEAD)
@@ -170,7 +173,28 @@ impl Client {
         if let Some(token) = token {
             request = request.header("Authorization", format!("Bearer {token}"));
         }
-        let mut response = request.call().map_err(explain)?;
+        self.read(request.call().map_err(explain)?)
+    }
+
+    /// Sends `body` to `url` with these headers.
+    ///
+    /// # Errors
+    /// As for [`Client::get`].
+    pub fn post(
+        &self,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Result<Response, HttpError> {
+        checked(url)?;
+        let mut request = self.agent.post(url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.read(request.send(body).map_err(explain)?)
+    }
+
+    fn read(&self, mut response: ureq::http::Response<Body>) -> Result<Response, HttpError> {
         let status = response.status().as_u16();
         let date = response.headers().get("date");
         let date = date.and_then(|date| Some(date.to_str().ok()?.to_owned()));
@@ -350,6 +374,27 @@ mod tests {
         assert_eq!(
             client(&Options::default()).get(&base),
             Err(HttpError::Redirects)
+        );
+    }
+
+    #[test]
+    fn a_body_is_posted_and_a_redirect_not_followed_where_none_may_be() {
+        let moved = b"HTTP/1.1 302 x\r\nLocation: BASE/there\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_vec();
+        let (base, told) = server(vec![response(b"done"), moved]);
+        let client = client(&Options {
+            redirects: 0,
+            ..Options::default()
+        });
+        let posted = client.post(&base, &[("SOAPAction", "\"x\"")], "hello");
+        assert_eq!(posted.unwrap().body, b"done");
+        let (_, head) = told.recv().unwrap();
+        let lower = head.to_ascii_lowercase();
+        assert!(lower.contains("soapaction: \"x\"\r\n") && lower.contains("content-length: 5"));
+        assert_eq!(client.get(&base).unwrap().status, 302);
+        assert_eq!(
+            told.iter().count(),
+            1,
+            "nobody was asked for what it leads to"
         );
     }
 

@@ -23,15 +23,8 @@ const BESIDES: usize = 200;
 pub(super) fn configuration(loaded: &Loaded, tell: Tell<'_>) {
     for key in loaded.config.network.not_done() {
         let says = format!("`{key}` is asked for, and this version does not do it");
-        let fix = format!("set it to false, or live without: {}", without(key));
-        tell(Finding::warning(Check::Configuration, says, &fix));
-    }
-}
-
-fn without(key: &str) -> &'static str {
-    match key {
-        "network.dht_enabled" => "peers come from trackers and `--peer`",
-        _ => "open the port at the router by hand",
+        let fix = "set it to false, or live without: peers come from trackers and `--peer`";
+        tell(Finding::warning(Check::Configuration, says, fix));
     }
 }
 

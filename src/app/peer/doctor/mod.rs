@@ -45,6 +45,7 @@ enum Check {
     Clock,
     Address,
     Port,
+    Mapping,
     Folder,
     Space,
     Descriptors,
@@ -60,6 +61,7 @@ impl Check {
             Self::Clock => "clock",
             Self::Address => "address",
             Self::Port => "port",
+            Self::Mapping => "port mapping",
             Self::Folder => "folder",
             Self::Space => "space",
             Self::Descriptors => "descriptors",
@@ -71,7 +73,7 @@ impl Check {
     const fn is_of_network(self) -> bool {
         matches!(
             self,
-            Self::Tracker | Self::Clock | Self::Address | Self::Port
+            Self::Tracker | Self::Clock | Self::Address | Self::Port | Self::Mapping
         )
     }
 }

@@ -9,8 +9,9 @@ use crate::app::peer::PORTS;
 use crate::app::peer::asker::Trouble;
 use crate::app::peer::onlooker::Onlooker;
 use crate::app::peer::options::Options;
+use crate::app::peer::port_mapping::{Place, nonce};
 use crate::base::id::InfoHash;
-use crate::net::tcp;
+use crate::net::tcp::{self, Bind};
 use crate::proto::http_date;
 use crate::proto::url::{self, Scheme, Target};
 
@@ -74,6 +75,11 @@ pub(super) fn look(options: &Options, subject: &Subject, tell: Tell<'_>) {
         tell(clock(&onlooker, &heard.url));
         tell(address(options, told.or(heard.address)));
     }
+    if options.port_mapping == Some(true)
+        && let Ok(listener) = &door
+    {
+        tell(mapping(&bind, listener));
+    }
     tell(match (door, told) {
         (Ok(listener), Some(ip)) => port(&listener, ip),
         (Ok(_), None) => untested(heard.is_some()),
@@ -84,6 +90,26 @@ pub(super) fn look(options: &Options, subject: &Subject, tell: Tell<'_>) {
             Finding::problem(Check::Port, says, fix)
         }
     });
+}
+
+/// Whether the default gateway lets others in. What it grants is given back.
+fn mapping(bind: &Bind, listener: &TcpListener) -> Finding {
+    let port = listener.local_addr().map_or(0, |addr| addr.port());
+    match Place::find(bind, port, nonce()).and_then(|place| place.map()) {
+        Ok(held) => {
+            let (mapping, name) = (held.mapping(), held.name());
+            let address = mapping
+                .address
+                .map_or_else(|| "the gateway".into(), |ip| ip.to_string());
+            let says = format!("{address}:{} can lead here ({name})", mapping.port);
+            held.end();
+            Finding::ok(Check::Mapping, says)
+        }
+        Err(cause) => {
+            let fix = "open the port at the router by hand, or let it be: --no-port-mapping";
+            Finding::warning(Check::Mapping, cause, fix)
+        }
+    }
 }
 
 fn ask(onlooker: &Onlooker, url: &str, subject: &Subject, tell: Tell<'_>) -> Option<Heard> {

@@ -21,6 +21,8 @@ Network:
   -p, --port N|A-B         port to listen on, the first free of a range; 0 picks any (default 6881-6891)
       --bind ADDR|IFACE    tie all traffic to a local address or an interface
       --advertise IP[:PORT]  address to tell the tracker, where it cannot see the right one itself
+      --port-mapping       ask the default gateway (a home router) to let peers in, by PCP, NAT-PMP or UPnP
+      --no-port-mapping    do not, whatever the configuration says
       --peer ADDR:PORT     a peer to connect to, besides those that the tracker names (repeatable)
       --web-seed URL       an HTTP server that has the payload, besides those that the torrent names (repeatable)
       --no-web-seeds       leave those that the torrent names alone

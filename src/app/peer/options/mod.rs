@@ -73,6 +73,8 @@ pub struct Options {
     pub bind: Option<Bind>,
     /// `--advertise`: address and, where it differs from the one listened on, port.
     pub advertise: Option<(IpAddr, Option<u16>)>,
+    /// `--port-mapping`, `--no-port-mapping`
+    pub port_mapping: Option<bool>,
     /// `--peer`
     pub peers: Vec<SocketAddr>,
     /// `--web-seed`
@@ -162,6 +164,7 @@ impl Options {
             ports: None,
             bind: None,
             advertise: None,
+            port_mapping: None,
             peers: Vec::new(),
             web_seeds: Vec::new(),
             no_web_seeds: false,
@@ -204,6 +207,7 @@ impl Options {
         let long = match name {
             "-o" => "--output",
             "-p" => "--port",
+            "--no-port-mapping" => "--port-mapping",
             other => other,
         };
         let given = settings::option(long).map(|option| (option, Origin::CommandLine));

@@ -82,6 +82,8 @@ fn option(options: &mut Options, args: &mut lexopt::Parser, name: &str) -> Resul
         "-p" | "--port" => options.ports = Some(ports(name, args.value()?)?),
         "--bind" => options.bind = Some(Bind::parse(&text(name, args.value()?)?)),
         "--advertise" => options.advertise = Some(advertise(name, args.value()?)?),
+        "--port-mapping" => options.port_mapping = Some(true),
+        "--no-port-mapping" => options.port_mapping = Some(false),
         "--peer" => options.peers.push(parsed(
             name,
             args.value()?,
