@@ -3,7 +3,7 @@
 # BIN: the folder of the programs. N: workers. SIZE: MiB of payload, or FILE: a file or folder of your own.
 set -euo pipefail
 
-BIN=${BIN:-target/release}
+BIN=${BIN:-target/programs}
 N=${N:-4}
 SIZE=${SIZE:-256}
 FILE=${FILE:-}
