@@ -4,7 +4,7 @@ CARGO   ?= cargo
 RUSTC   ?= rustc
 PREFIX  ?= /usr/local
 DESTDIR ?=
-BINDIR   = $(DESTDIR)$(PREFIX)/bin
+ROOT     = $(DESTDIR)$(PREFIX)
 PROGRAMS = hivebt-create hivebt-tracker hivebt-peer
 PACKAGING = src/packaging
 
@@ -15,8 +15,12 @@ BUILT    = $(TARGET)/programs
 # What the linker is told for programs that never unwind; LEAN= tells it nothing, for one that knows no such scripts.
 LEAN     = -C link-arg=-Wl,-T,$(PACKAGING)/lean.ld
 
+VERSION  = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+# The time that archives tell: that of the last commit, which the files of an unpacked source archive have.
+SOURCE_DATE_EPOCH ?= $(if $(wildcard .git),$(shell git log -1 --format=%ct),$(shell stat -c %Y Cargo.toml))
+
 .DEFAULT_GOAL := build
-.PHONY: build demo test interop story fleet bench bench-swarm sim lint static install uninstall clean help
+.PHONY: build demo test interop story fleet bench bench-swarm sim lint static fetch dist vendor install uninstall clean help
 MAKEFLAGS += --no-print-directory
 
 # $(call compile,CARGO'S FOLDER,FOLDER,OPTIONS,FLAGS): the programs, in FOLDER, with more options of cargo and flags of rustc than usual.
@@ -27,6 +31,14 @@ define compile
 	$(4) $(CARGO) rustc --locked --profile lean --bin hivebt-peer $(3) -- $(LEAN)
 	@install -d "$(2)"
 	@install -m 755 "$(1)/release/hivebt-tracker" "$(1)/lean/hivebt-create" "$(1)/lean/hivebt-peer" "$(2)"
+endef
+
+# $(call pack,FOLDER): FOLDER below dist as FOLDER.tar.gz: the same bytes for the same files, whoever packs them wherever.
+define pack
+	@tar -C dist --format=gnu --sort=name --owner=0 --group=0 --numeric-owner --mode=a+rX,u+w,go-w --mtime=@$(SOURCE_DATE_EPOCH) -cf dist/$(1).tar $(1)
+	@gzip -nf9 dist/$(1).tar
+	@rm -rf dist/$(1)
+	@echo dist/$(1).tar.gz
 endef
 
 ## build: the three programs, optimised, in target/programs (this is what `make` alone does)
@@ -41,9 +53,9 @@ demo: build
 test:
 	$(CARGO) test --locked
 
-## interop: ours beside aria2, Transmission, libtorrent, opentracker, mktorrent and torf; limits; the big story, the fleet (as root)
-interop: build static
-	HIVEBT_BIN="$(BUILT)" HIVEBT_STATIC="$(CURDIR)/dist" $(CARGO) test --locked --no-fail-fast --test interop --test limits --test story --test fleet -- --ignored --test-threads=1 --nocapture
+## interop: ours beside aria2, Transmission, libtorrent, opentracker, mktorrent and torf; limits; archives and units; the big story, the fleet (as root)
+interop: build dist vendor
+	HIVEBT_BIN="$(BUILT)" HIVEBT_DIST="$(CURDIR)/dist" $(CARGO) test --locked --no-fail-fast --test interop --test limits --test packaging --test story --test fleet -- --ignored --test-threads=1 --nocapture
 
 ## story: 2 GiB in thousands of files to 8 workers while things go wrong; HIVEBT_STORY_MIB sets the size
 story: build
@@ -72,25 +84,66 @@ lint:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 	$(CARGO) test --locked --quiet --test house
 
-# Static programs are for musl where that target is installed, else for glibc.
+# Static programs are for musl where that target is installed, else for glibc. Neither they nor the archives tell where they were built.
 HOST     = $(shell $(RUSTC) --print host-tuple)
 MUSL     = $(patsubst %gnu,%musl,$(HOST))
 PLATFORM = $(if $(wildcard $(shell $(RUSTC) --print target-libdir --target $(MUSL) 2>/dev/null)),$(MUSL),$(HOST))
-STATIC   = $(RUSTFLAGS) -C target-feature=+crt-static
+CRATES   = $(shell ls -d $(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src/* 2>/dev/null) $(CURDIR)/vendor
+# Of several that match, the last one counts.
+REMAP    = --remap-path-prefix=$(CURDIR)=hivebt --remap-path-prefix=$(TARGET)=target $(foreach folder,$(CRATES),--remap-path-prefix=$(folder)=crates)
+STATIC   = $(RUSTFLAGS) -C target-feature=+crt-static $(REMAP)
 
 ## static: the three programs without any shared library, in dist (musl if that target is installed)
-static:
+static: fetch
 	$(call compile,$(TARGET)/$(PLATFORM),dist,--target $(PLATFORM),RUSTFLAGS="$(STATIC)")
 	@echo "dist: static programs for $(PLATFORM)"
 
-## install: the programs into PREFIX/bin (/usr/local); DESTDIR is put in front
+# A recipe is expanded before it runs, and CRATES has to see what was fetched.
+fetch:
+	@$(CARGO) fetch --locked --quiet --target $(PLATFORM)
+
+ARCHIVE  = hivebt-$(VERSION)-$(firstword $(subst -, ,$(HOST)))-linux
+SOURCES  = hivebt-$(VERSION)-source
+
+## dist: one archive to copy to hosts: static programs, units, sample of bt_config.json, README, LICENSE, checksums
+dist: static
+	@rm -rf dist/$(ARCHIVE)
+	@install -d dist/$(ARCHIVE)/systemd dist/$(ARCHIVE)/completions
+	@install -m 755 $(addprefix dist/,$(PROGRAMS)) dist/$(ARCHIVE)
+	@install -m 644 README.md LICENSE $(PACKAGING)/bt_config.json dist/$(ARCHIVE)
+	@install -m 644 $(PACKAGING)/systemd/* dist/$(ARCHIVE)/systemd
+	@install -m 644 $(PACKAGING)/completions/* dist/$(ARCHIVE)/completions
+	@cd dist/$(ARCHIVE) && sha256sum $(PROGRAMS) $(DOCUMENTS) systemd/* completions/* >SHA256SUMS
+	$(call pack,$(ARCHIVE))
+
+## vendor: the sources and all the crates they need in one archive, for building and testing where there is no registry
+vendor:
+	@test -e .git || { echo "error: make vendor packs what git tracks, and this is no git repository" >&2; exit 1; }
+	@rm -rf dist/$(SOURCES)
+	@install -d dist/$(SOURCES)/.cargo
+	@git ls-files -z | tar --null --files-from=- -cf - | tar -C dist/$(SOURCES) -xf -
+	@$(CARGO) vendor --locked --quiet --versioned-dirs dist/$(SOURCES)/vendor >/dev/null
+	@printf '%s\n' '[source.crates-io]' 'replace-with = "vendor"' '[source.vendor]' 'directory = "vendor"' >dist/$(SOURCES)/.cargo/config.toml
+	$(call pack,$(SOURCES))
+
+## install: the programs, units, sample configuration and completions below PREFIX (/usr/local); DESTDIR is put in front
 install: build
-	install -d "$(BINDIR)"
-	install -m 755 $(addprefix "$(BUILT)"/,$(PROGRAMS)) "$(BINDIR)"
+	install -d "$(ROOT)/bin" "$(ROOT)/lib/systemd/system" "$(ROOT)/lib/sysusers.d" "$(ROOT)/share/doc/hivebt" "$(ROOT)/share/bash-completion/completions"
+	install -m 755 $(addprefix "$(BUILT)"/,$(PROGRAMS)) "$(ROOT)/bin"
+	for unit in $(UNITS); do sed 's|/usr/local/bin|$(PREFIX)/bin|' "$(PACKAGING)/systemd/$$unit" >"$(ROOT)/lib/systemd/system/$$unit"; done
+	install -m 644 $(PACKAGING)/systemd/hivebt.sysusers "$(ROOT)/lib/sysusers.d/hivebt.conf"
+	install -m 644 README.md LICENSE $(PACKAGING)/bt_config.json "$(ROOT)/share/doc/hivebt"
+	for program in $(PROGRAMS); do install -m 644 $(PACKAGING)/completions/hivebt.bash "$(ROOT)/share/bash-completion/completions/$$program"; done
+
+DOCUMENTS = README.md LICENSE bt_config.json
+UNITS    = $(notdir $(wildcard $(PACKAGING)/systemd/*.service))
 
 ## uninstall: takes them out again
 uninstall:
-	rm -f $(addprefix "$(BINDIR)"/,$(PROGRAMS))
+	rm -f $(addprefix "$(ROOT)/bin"/,$(PROGRAMS)) $(addprefix "$(ROOT)/share/bash-completion/completions"/,$(PROGRAMS))
+	rm -f $(addprefix "$(ROOT)/lib/systemd/system"/,$(UNITS)) "$(ROOT)/lib/sysusers.d/hivebt.conf"
+	rm -f $(addprefix "$(ROOT)/share/doc/hivebt"/,$(DOCUMENTS))
+	rmdir "$(ROOT)/share/doc/hivebt"
 
 ## clean: removes what was built
 clean:

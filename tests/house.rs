@@ -71,8 +71,9 @@ const NOT_IN_CORE: [&str; 16] = [
     "Rng::new()",
 ];
 
-/// What may lie at the top level; `target`, `dist` and `.git` are not part of the project.
-const TOP_LEVEL: [&str; 14] = [
+/// What may lie at the top level; `target`, `dist` and `.git` are not part of the project, `.cargo` and `vendor` are what `make vendor` adds in its archive.
+const TOP_LEVEL: [&str; 16] = [
+    ".cargo",
     ".ci",
     ".git",
     ".gitignore",
@@ -87,6 +88,7 @@ const TOP_LEVEL: [&str; 14] = [
     "target",
     "testdata",
     "tests",
+    "vendor",
 ];
 
 /// The last number of a requirement.

@@ -1,4 +1,4 @@
-//! How small the programs are and stay: on disk, without a system around them, in memory. For optimised builds: `make interop`.
+//! How small the programs are and stay: on disk and in memory. For optimised builds: `make interop`.
 
 #![allow(
     clippy::panic,
@@ -9,13 +9,12 @@
 mod support;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use support::hosts::Host;
 use support::ours::{self, LIMIT, Peer, Torrent, Tracker};
-use support::process::{Process, peak_private_memory, run_ok};
-use support::say::{say, skip};
+use support::process::peak_private_memory;
+use support::say::say;
 use support::tempdir::TempDir;
 use support::{payload, tree};
 
@@ -30,88 +29,6 @@ fn each_program_is_smaller_than_two_mebibytes() {
         say(format_args!("hivebt-{name}: {} KiB", bytes >> 10));
         assert!(bytes < 2 * MIB, "hivebt-{name} has {bytes} bytes");
     }
-}
-
-/// The folder that `make static` has filled.
-fn static_programs() -> Option<PathBuf> {
-    let Some(folder) = std::env::var_os("HIVEBT_STATIC") else {
-        skip("HIVEBT_STATIC does not name the folder of the static programs");
-        return None;
-    };
-    if !rustix::process::geteuid().is_root() {
-        skip("chroot needs root");
-        return None;
-    }
-    Some(folder.into())
-}
-
-#[test]
-#[ignore = "needs static programs and root; `make interop` runs it"]
-fn static_programs_work_in_an_empty_root() {
-    let Some(folder) = static_programs() else {
-        return;
-    };
-    let root = TempDir::new("root");
-    for name in PROGRAMS {
-        let program = format!("hivebt-{name}");
-        fs::copy(folder.join(&program), root.join(&program)).unwrap();
-        let version = inside(&root, name, &["--version"]);
-        let said = run_ok(&program, version, LIMIT);
-        assert!(said.contains(env!("CARGO_PKG_VERSION")), "{said}");
-    }
-    payload::file(&root.join("from/payload.bin"), 5 * MIB + 7, 5);
-    fs::create_dir(root.join("to")).unwrap();
-
-    let tracker = inside(&root, "tracker", &["-l", "127.0.0.1:0"]);
-    let tracker = Process::start("tracker", tracker);
-    let announce = tracker.wait_for("its address", LIMIT, |_, line| {
-        let (_, url) = line.split_once("listening on http://")?;
-        Some(format!("http://{url}"))
-    });
-    let arguments = [
-        "-a",
-        announce.as_str(),
-        "-o",
-        "/x.torrent",
-        "/from/payload.bin",
-    ];
-    run_ok("create", inside(&root, "create", &arguments), LIMIT);
-    let arguments = [
-        "seed",
-        "--json",
-        "-p",
-        "0",
-        "--bind",
-        "127.0.0.2",
-        "-d",
-        "/from",
-        "/x.torrent",
-    ];
-    let seeder = Process::start("seed", inside(&root, "peer", &arguments));
-    seeder.wait_line("\"started\"", LIMIT);
-    let arguments = [
-        "get",
-        "-p",
-        "0",
-        "--bind",
-        "127.0.0.3",
-        "-o",
-        "/to",
-        "/x.torrent",
-    ];
-    let said = run_ok("get", inside(&root, "peer", &arguments), LIMIT);
-    assert_eq!(said, "/to/payload.bin\n");
-    tree::assert_same(&root.join("from/payload.bin"), &root.join("to/payload.bin"));
-}
-
-/// A program inside `root`, where there is nothing else: no library, no /etc, no /proc, no /dev.
-fn inside(root: &TempDir, name: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new("chroot");
-    command
-        .arg(root.path())
-        .arg(format!("/hivebt-{name}"))
-        .args(arguments);
-    command
 }
 
 #[test]
