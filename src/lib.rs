@@ -36,6 +36,7 @@
 //! | `web-seed` | one for each web seed of a torrent, eight at most | what it is asked for; an answer (30 s of silence, 10 s to connect) | requests, the end; its requests are broken off |
 //! | `timer` | one a torrent | the swarm's deadline | an earlier deadline, the end |
 //! | `limit` | one for each direction that has ever had a limit | the moment of the next grant | a claim, another limit |
+//! | `fetcher` | one a magnet link whose metadata is not there yet | the next second, the next dial | news of a peer, the end |
 //! | `announcer` | one a torrent | the next announce, HTTP or UDP (10 s) | completion, the end |
 //! | `port-mapping` | one, where it is wanted | the next renewal; the gateway (2 s for each protocol, 3 s for a request over HTTP) | the end |
 //! | `hash-N` | one a core, four at most | the queue of finished pieces | a piece, the end |
@@ -69,7 +70,7 @@
 //! | 5, 32, 42, 43 | DHT, over IPv6 too; ids that befit addresses; nodes that answer nobody; nodes in torrents | [`proto::krpc`], [`base::node`], [`core::dht`], [`proto::metainfo`] |
 //! | 6 | fast extension | [`proto::peer::message`], [`core::swarm`] |
 //! | 7, 23 | IPv6 and compact peers | [`base::endpoint`], [`proto::tracker::http`] |
-//! | 9, 53 | magnet links, as text | [`proto::magnet`] |
+//! | 9, 53 | magnet links, metadata | [`proto::magnet`], [`proto::peer::metadata`], [`core::swarm::metadata`], [`app::peer::fetcher`] |
 //! | 10 | extension handshake | [`proto::peer::extended`] |
 //! | 12 | tiers of trackers | [`core::announce`] |
 //! | 15, 41 | UDP trackers | [`proto::tracker::udp`], [`core::tracker::ConnectionIds`], [`net::datagrams`], [`core::udp_announce`] |

@@ -1,4 +1,4 @@
-//! A folder of .torrent files that somebody fills and empties while we look on.
+//! A folder of .torrent files, and of magnet links where those are wanted, that somebody fills and empties while we look on.
 //!
 //! A file that is no torrent may be one that is just being written, so it is named only when it looks the same at the next look; until then what it was before
 //! still counts. What has not changed is not read again.
@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::disk::folder::{self, Look};
+use crate::proto::magnet::Magnet;
 use crate::proto::metainfo::{Metainfo, path};
 
 /// How often a folder is looked through at most.
@@ -22,14 +23,25 @@ const PART: u32 = 20;
 /// Bytes of a torrent's file at most.
 pub const MOST: u64 = 60 << 20;
 
+/// Bytes of a magnet link's file at most.
+const MOST_LINK: u64 = 128 << 10;
+
+/// How the name of a magnet link's file ends.
+const LINK: &[u8] = b".magnet";
+
 /// Makes what is kept of a torrent: from its file's name, what it says, and how the file looks.
 pub type Make<T> = fn(&OsString, &Arc<Metainfo>, Look) -> T;
+
+/// Makes what is kept of a magnet link.
+pub type MakeLink<T> = fn(Magnet) -> T;
 
 /// The folder as it is watched.
 #[derive(Debug)]
 pub struct TorrentFolder<T> {
     path: PathBuf,
     make: Make<T>,
+    /// Files with a magnet link are looked at, too.
+    make_link: Option<MakeLink<T>>,
     known: BTreeMap<OsString, Known<T>>,
     /// Why it could not be looked through the last time.
     broken: Option<String>,
@@ -61,9 +73,17 @@ impl<T> TorrentFolder<T> {
         Self {
             path,
             make,
+            make_link: None,
             known: BTreeMap::new(),
             broken: None,
         }
+    }
+
+    /// The same for .magnet files, too: a magnet link in each.
+    #[must_use]
+    pub fn with_links(mut self, make: MakeLink<T>) -> Self {
+        self.make_link = Some(make);
+        self
     }
 
     /// Where it is.
@@ -107,7 +127,7 @@ impl<T> TorrentFolder<T> {
     /// If it cannot be read; what was known stays.
     pub fn look(&mut self) -> io::Result<Seen> {
         let mut before = std::mem::take(&mut self.known);
-        let listed = folder::list(&self.path, is_wanted).inspect_err(|_| {
+        let listed = folder::list(&self.path, |name| self.is_wanted(name)).inspect_err(|_| {
             self.known = std::mem::take(&mut before);
         })?;
         let mut seen = Seen::default();
@@ -133,14 +153,11 @@ impl<T> TorrentFolder<T> {
             Some(known) if known.look == Some(look) => Some(settle(name, known, seen)),
             known => {
                 let before = known.and_then(|known| known.entry);
-                let (entry, fault) = match read(&self.path, name, look) {
+                let (entry, fault) = match self.read(name, look) {
                     Ok(None) => return before.map(unsettled),
-                    Ok(Some(torrent)) => {
+                    Ok(Some(entry)) => {
                         seen.changed += 1;
-                        (
-                            Some(Arc::new((self.make)(name, &Arc::new(torrent), look))),
-                            None,
-                        )
+                        (Some(Arc::new(entry)), None)
                     }
                     Err(cause) => (before, Some(cause)),
                 };
@@ -151,6 +168,37 @@ impl<T> TorrentFolder<T> {
                 })
             }
         }
+    }
+}
+
+impl<T> TorrentFolder<T> {
+    /// Files that count by their names; those that begin with a dot are not meant for others.
+    fn is_wanted(&self, name: &[u8]) -> bool {
+        let torrent = name.ends_with(b".torrent");
+        let link = self.make_link.is_some() && name.ends_with(LINK);
+        (torrent || link) && !name.starts_with(b".")
+    }
+
+    /// `None` if the file changes while it is read.
+    fn read(&self, name: &OsString, look: Look) -> Result<Option<T>, String> {
+        let make_link = self
+            .make_link
+            .filter(|_| name.as_encoded_bytes().ends_with(LINK));
+        let most = if make_link.is_some() { MOST_LINK } else { MOST };
+        if look.len > most {
+            return Err(format!("it has more than {} KiB", most >> 10));
+        }
+        let read = folder::read(&self.path.join(name), look).map_err(|error| error.to_string())?;
+        let Some(bytes) = read else {
+            return Ok(None);
+        };
+        if let Some(make) = make_link {
+            let text = String::from_utf8(bytes).map_err(|_| "it is no text")?;
+            let link = Magnet::parse(&text).map_err(|error| error.to_string())?;
+            return Ok(Some(make(link)));
+        }
+        let torrent = Metainfo::from_bytes(&bytes).map_err(|error| error.to_string())?;
+        Ok(Some((self.make)(name, &Arc::new(torrent), look)))
     }
 }
 
@@ -172,24 +220,6 @@ const fn unsettled<T>(entry: Arc<T>) -> Known<T> {
         entry: Some(entry),
         fault: None,
     }
-}
-
-/// Files that are torrents by their names; those that begin with a dot are not meant for others.
-fn is_wanted(name: &[u8]) -> bool {
-    name.ends_with(b".torrent") && !name.starts_with(b".")
-}
-
-/// `None` if the file changes while it is read.
-fn read(folder: &Path, name: &OsString, look: Look) -> Result<Option<Metainfo>, String> {
-    if look.len > MOST {
-        return Err(format!("it has more than {} MiB", MOST >> 20));
-    }
-    let read = folder::read(&folder.join(name), look).map_err(|error| error.to_string())?;
-    let Some(bytes) = read else {
-        return Ok(None);
-    };
-    let torrent = Metainfo::from_bytes(&bytes).map_err(|error| error.to_string())?;
-    Ok(Some(torrent))
 }
 
 #[cfg(test)]

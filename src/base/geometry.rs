@@ -47,6 +47,16 @@ pub struct Geometry {
     piece_length: u32,
 }
 
+impl Default for Geometry {
+    /// No bytes, and so no pieces.
+    fn default() -> Self {
+        Self {
+            total: 0,
+            piece_length: BLOCK,
+        }
+    }
+}
+
 impl Geometry {
     /// `None` if `piece_length` is 0 or above [`MAX_PIECE_LENGTH`], or if there would be more than 2^32 - 1 pieces.
     #[must_use]

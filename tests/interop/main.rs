@@ -17,6 +17,7 @@ mod browser;
 mod creators;
 mod encryption;
 mod ipv6;
+mod magnet;
 mod mixed;
 mod page;
 mod pairs;

@@ -40,7 +40,8 @@ impl Client {
     pub fn missing(self) -> Option<String> {
         match self {
             Self::Aria2 => missing_program("aria2c"),
-            Self::Transmission => missing_program("transmission-daemon"),
+            Self::Transmission => missing_program("transmission-daemon")
+                .or_else(|| missing_program("transmission-remote")),
             Self::Libtorrent | Self::LibtorrentSuper => missing_module("libtorrent"),
             Self::Rqbit => missing_program("rqbit"),
             Self::Rtorrent => missing_program("rtorrent"),
@@ -53,7 +54,7 @@ impl Client {
         self.start("seed", host, torrent, data, home)
     }
 
-    /// Starts it as a leecher that downloads into the folder `to`.
+    /// Starts it as a leecher that downloads into the folder `to`; `torrent` may be a magnet link.
     pub fn get(self, host: &Host, torrent: &Path, to: &Path, home: &Path) -> Process {
         self.start("get", host, torrent, to, home)
     }
@@ -85,6 +86,14 @@ impl Client {
             _ => command.arg(format!("--encrypt={level}")),
         };
         Process::start(&name, command)
+    }
+
+    /// Where it listens if nothing else is said.
+    pub fn port(self) -> u16 {
+        match self {
+            Self::Transmission => 51413,
+            _ => 6881,
+        }
     }
 
     /// Whether a leecher has said that it has the payload.
@@ -131,7 +140,11 @@ impl Client {
 
     fn start(self, verb: &str, host: &Host, torrent: &Path, folder: &Path, home: &Path) -> Process {
         let (name, command) = self.command(verb, host, torrent, folder, home);
-        Process::start(&name, command)
+        let process = Process::start(&name, command);
+        if self == Self::Transmission && is_link(torrent) {
+            add_link(host, torrent);
+        }
+        process
     }
 
     /// What it is called here, and how it is started.
@@ -159,10 +172,28 @@ impl Client {
     }
 }
 
+/// Tells Transmission on `host` of a magnet link, as soon as it listens.
+fn add_link(host: &Host, link: &Path) {
+    let deadline = Instant::now() + LIMIT;
+    let added = || {
+        let mut command = host.command("transmission-remote");
+        command.arg("-a").arg(link);
+        command.output().is_ok_and(|said| said.status.success())
+    };
+    while !added() {
+        assert!(Instant::now() < deadline, "Transmission takes no link");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
 fn aria2(verb: &str, host: &Host, torrent: &Path, folder: &Path, home: &Path) -> Command {
     let mut command = host.command("aria2c");
     // It speaks UDP to trackers only through the socket of its DHT, which finds nobody here to begin with.
-    let bytes = fs::read(torrent).expect("the torrent");
+    let bytes = if is_link(torrent) {
+        Vec::new()
+    } else {
+        fs::read(torrent).expect("the torrent")
+    };
     let udp = bytes.windows(6).any(|w| w == b"udp://");
     command.arg(format!("--enable-dht={udp}"));
     command.arg(format!(
@@ -181,6 +212,9 @@ fn aria2(verb: &str, host: &Host, torrent: &Path, folder: &Path, home: &Path) ->
     ]);
     if host.shared {
         command.arg(format!("--interface={}", host.address));
+    } else {
+        // It would pick any of a hundred.
+        command.arg(format!("--listen-port={}", Client::Aria2.port()));
     }
     match verb {
         "seed" => command.args(["--check-integrity=true", "--seed-ratio=0"]),
@@ -190,6 +224,10 @@ fn aria2(verb: &str, host: &Host, torrent: &Path, folder: &Path, home: &Path) ->
     };
     command.arg("-d").arg(folder).arg(torrent);
     command
+}
+
+fn is_link(torrent: &Path) -> bool {
+    torrent.to_string_lossy().starts_with("magnet:")
 }
 
 /// A program for aria2 to run, which says what aria2 says when it does not seed.
@@ -203,7 +241,9 @@ fn teller(home: &Path) -> PathBuf {
 fn transmission(host: &Host, torrent: &Path, folder: &Path, home: &Path) -> Command {
     let watch = home.join("watch");
     fs::create_dir_all(&watch).expect("a folder to watch");
-    fs::copy(torrent, watch.join("it.torrent")).expect("a copy of the torrent");
+    if !is_link(torrent) {
+        fs::copy(torrent, watch.join("it.torrent")).expect("a copy of the torrent");
+    }
     let (v4, v6) = match host.address {
         IpAddr::V4(ip) => (ip, Ipv6Addr::UNSPECIFIED),
         IpAddr::V6(ip) => (Ipv4Addr::UNSPECIFIED, ip),
@@ -217,7 +257,9 @@ fn transmission(host: &Host, torrent: &Path, folder: &Path, home: &Path) -> Comm
         // Transmission 3.00 closes the TCP connection that it falls back to when a peer does not answer over uTP.
         "utp-enabled": false,
         "port-forwarding-enabled": false,
-        "rpc-enabled": false,
+        // Links do not come by the folder.
+        "rpc-enabled": is_link(torrent),
+        "rpc-bind-address": "127.0.0.1",
         "download-dir": folder,
         "watch-dir-enabled": true,
         "watch-dir": watch,

@@ -1,5 +1,7 @@
 """A peer made of libtorrent: python3 libtorrent_peer.py get|stay|seed|superseed TORRENT FOLDER [ADDRESS] [--encrypt=rc4|plaintext|both]
 
+TORRENT may be a magnet link.
+
 With an ADDRESS it shares a machine with other peers, or has no other, and uses TCP only: over loopback its uTP carries a tenth of that.
 With --encrypt it takes no connection without an encrypted handshake, and for the rest of it what is named.
 Prints `seeding` or `complete` once the payload is whole and in its files, and then seeds until it is stopped, so `stay` is what `get` is."""
@@ -27,8 +29,11 @@ if encrypt:
     settings["allowed_enc_level"] = int(getattr(libtorrent.enc_level, encrypt[0]))
     settings["prefer_rc4"] = encrypt[0] == "rc4"
 session = libtorrent.session(settings)
-params = libtorrent.add_torrent_params()
-params.ti = libtorrent.torrent_info(torrent)
+if torrent.startswith("magnet:"):
+    params = libtorrent.parse_magnet_uri(torrent)
+else:
+    params = libtorrent.add_torrent_params()
+    params.ti = libtorrent.torrent_info(torrent)
 params.save_path = folder
 params.flags |= libtorrent.torrent_flags.disable_pex
 if verb == "superseed":

@@ -6,15 +6,16 @@ use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::base::id::{InfoHash, PeerId};
 use crate::core::announce::{Due, Schedule};
-use crate::core::swarm::event::Source;
+use crate::core::swarm::event::{Source, Stats};
 use crate::net::tcp::Bind;
 use crate::proto::tracker::{AnnounceReply, AnnounceRequest, Event};
 
 use super::asker::{Asker, Trouble};
+use super::clock::Clock;
 use super::port_mapping::Door;
 use super::threads;
-use super::torrent::Torrent;
 
 /// How long a tracker may take (R71).
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,13 +49,29 @@ pub struct Identity {
     pub bind: Bind,
 }
 
+/// What is announced: a torrent, or what wants to become one.
+pub trait Subject: Send + Sync {
+    /// Its name in the protocol.
+    fn info_hash(&self) -> InfoHash;
+    /// Our name for this run.
+    fn us(&self) -> PeerId;
+    /// The one clock.
+    fn clock(&self) -> Clock;
+    /// Totals.
+    fn stats(&self) -> Stats;
+    /// Others see us at `addr`.
+    fn seen_at(&self, addr: SocketAddr);
+    /// Tells of peers that may be dialled.
+    fn discovered(&self, addrs: &[SocketAddr], source: Source);
+}
+
 /// A torrent's announcing, as long as it lasts.
 pub struct Announcer {
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    torrent: Arc<Torrent>,
+    subject: Arc<dyn Subject>,
     identity: Identity,
     schedule: Mutex<Schedule>,
     wake: Condvar,
@@ -64,16 +81,17 @@ struct Shared {
 }
 
 impl Announcer {
-    /// Announces `started` at once. `tell` hears what each tracker answers, on the announcer's thread.
+    /// Announces `started` at once, to one of the trackers in `tiers`. `tell` hears what each tracker answers, on the announcer's thread.
     pub fn start(
-        torrent: Arc<Torrent>,
+        subject: Arc<dyn Subject>,
+        tiers: &[Vec<String>],
         identity: Identity,
         tell: impl Fn(&str, Word) + Send + Sync + 'static,
     ) -> Self {
         let seed = fastrand::u64(..);
-        let schedule = Schedule::new(&torrent.metainfo.announce, seed);
+        let schedule = Schedule::new(tiers, seed);
         let shared = Arc::new(Shared {
-            torrent,
+            subject,
             schedule: Mutex::new(schedule),
             wake: Condvar::new(),
             stopping: AtomicBool::new(false),
@@ -88,14 +106,14 @@ impl Announcer {
 
     /// The payload is complete: trackers hear `completed` at once.
     pub fn completed(&self) {
-        let now = self.shared.torrent.setting.clock.now();
+        let now = self.shared.subject.clock().now();
         self.shared.schedule().completed(now);
         self.shared.wake.notify_all();
     }
 
     /// More peers would be welcome: asks earlier than the schedule says, as far as the trackers allow.
     pub fn more_peers_wanted(&self) {
-        let now = self.shared.torrent.setting.clock.now();
+        let now = self.shared.subject.clock().now();
         self.shared.schedule().more_peers_wanted(now);
         self.shared.wake.notify_all();
     }
@@ -160,7 +178,7 @@ impl Farewell {
 
 impl Shared {
     fn run(&self) {
-        let clock = self.torrent.setting.clock;
+        let clock = self.subject.clock();
         let mut schedule = self.schedule();
         while !self.stopping.load(Ordering::Relaxed) {
             let now = clock.now();
@@ -188,7 +206,7 @@ impl Shared {
         if self.stopping.load(Ordering::Relaxed) {
             return;
         }
-        let now = self.torrent.setting.clock.now();
+        let now = self.subject.clock().now();
         let word = match outcome {
             Ok(reply) => {
                 let interval = |secs: u32| Duration::from_secs(secs.into());
@@ -200,9 +218,9 @@ impl Shared {
                 );
                 if let Some(ip) = self.identity.ip.or(reply.external_ip) {
                     let addr = SocketAddr::new(ip, self.identity.door.port());
-                    self.torrent.seen_at(addr);
+                    self.subject.seen_at(addr);
                 }
-                self.torrent.discovered(&reply.peers, Source::Tracker);
+                self.subject.discovered(&reply.peers, Source::Tracker);
                 let warning = reply.warning.map(Word::Warned);
                 warning
                     .into_iter()
@@ -222,7 +240,7 @@ impl Shared {
     }
 
     fn announce(&self, asker: &Asker, url: &str, event: Event) -> Result<AnnounceReply, Trouble> {
-        let stats = self.torrent.stats();
+        let stats = self.subject.stats();
         let request = AnnounceRequest {
             uploaded: stats.uploaded,
             downloaded: stats.downloaded,
@@ -233,8 +251,8 @@ impl Shared {
             compact: Some(true),
             ip: self.identity.ip,
             ..AnnounceRequest::new(
-                self.torrent.info_hash(),
-                self.torrent.setting.us,
+                self.subject.info_hash(),
+                self.subject.us(),
                 self.identity.door.port(),
             )
         };

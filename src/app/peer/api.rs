@@ -6,11 +6,11 @@ use std::time::Duration;
 use crate::app::failure::{Exit, Failure};
 use crate::base::id::InfoHash;
 use crate::core::shares::Priority;
-use crate::proto::metainfo::Metainfo;
 
 use super::job::Wish;
 use super::overview::{Overview, Shown};
 use super::run::Run;
+use super::watched::Listed;
 
 /// What is asked.
 pub enum Ask {
@@ -18,8 +18,8 @@ pub enum Ask {
     Overview(bool),
     /// How one torrent goes, in detail.
     Torrent(InfoHash),
-    /// To take a torrent in; its file as it came.
-    Add(Box<Metainfo>, Vec<u8>),
+    /// To take a torrent in, or a magnet link; the bytes as they came.
+    Add(Box<Listed>, Vec<u8>),
     /// To let a torrent go. Its data stays.
     Remove(InfoHash),
     /// To let a torrent rest.
@@ -89,9 +89,9 @@ impl Run {
             }),
             Ask::Limit(upload, download) => self.limit(upload, download),
             _ if !self.is_long_lived() => Reply::Fixed,
-            Ask::Add(metainfo, bytes) => {
-                let info_hash = metainfo.info_hash;
-                match self.add(*metainfo, &bytes) {
+            Ask::Add(listed, bytes) => {
+                let info_hash = listed.info_hash();
+                match self.add(*listed, &bytes) {
                     Ok(new) => self.shown(info_hash, new),
                     Err(failure) => Reply::Failed(failure),
                 }

@@ -1,18 +1,21 @@
 //! One connection, once hands are shaken: a thread that reads and a thread that writes.
 
+use std::collections::BTreeMap;
 use std::io::{self, IoSlice, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::base::geometry::{BLOCK, Block};
+use crate::core::swarm::Swarm;
 use crate::core::swarm::event::PeerKey;
 use crate::disk::pool::{Buffer, Pool};
 use crate::net::decrypted::Ahead;
 use crate::net::inbox::{Broken, Frame, Inbox, Stock};
 use crate::net::tcp;
-use crate::proto::peer::extended::ExtendedHandshake;
+use crate::proto::peer::extended::{ExtendedHandshake, UT_METADATA};
 use crate::proto::peer::message::{self, Fault, Message};
+use crate::proto::peer::metadata;
 use crate::proto::peer::mse::Rc4;
 
 use super::batches::{Batches, LARGE, SMALL};
@@ -31,10 +34,23 @@ pub const REQUEST_QUEUE: u32 = 500;
 /// A writer takes as many blocks at once as its link carries in this time, so that a choke or a have does not wait behind them for longer.
 const BATCH_TIME: Duration = Duration::from_millis(10);
 
-/// After the handshake: reads may wait, and writes for `stalled` as long as nothing at all goes.
-fn relax(stream: &TcpStream, stalled: Duration) -> io::Result<()> {
+/// After the handshake: reads may wait, and writes for a minute as long as nothing at all goes.
+///
+/// # Errors
+/// If the connection has broken.
+pub fn relax(stream: &TcpStream) -> io::Result<()> {
+    relax_for(stream, STALLED)
+}
+
+fn relax_for(stream: &TcpStream, stalled: Duration) -> io::Result<()> {
     stream.set_read_timeout(None)?;
     stream.set_write_timeout(Some(stalled))
+}
+
+/// Wakes whoever waits for the connection, for good.
+pub fn hang_up(stream: &TcpStream) {
+    // It may be over already.
+    let _ = stream.shutdown(Shutdown::Both);
 }
 
 /// Runs a connection on the calling thread, and a writer beside it, until either end closes it.
@@ -48,7 +64,7 @@ pub fn run(torrent: &Arc<Torrent>, greeted: Greeted, listen_port: u16) {
         theirs,
     } = greeted;
     // From here on, the swarm knows which peers are silent for too long, and closing a socket wakes whoever waits on it.
-    if relax(&stream, STALLED).is_err() {
+    if relax(&stream).is_err() {
         return;
     }
     let (stream, outbox) = (Arc::new(stream), Arc::new(Outbox::default()));
@@ -62,7 +78,14 @@ pub fn run(torrent: &Arc<Torrent>, greeted: Greeted, listen_port: u16) {
     );
     let Some(peer) = connected else { return };
     if theirs.extended {
-        outbox.introduce(introduction(torrent, addr, listen_port));
+        let metadata_size = Swarm::offered_size(&torrent.metainfo);
+        let hello = ExtendedHandshake {
+            extensions: extensions(metadata_size.is_some()),
+            metadata_size,
+            upload_only: torrent.stats().left == 0,
+            ..introduction(addr, listen_port)
+        };
+        outbox.introduce(hello);
     }
     let writer = {
         let (torrent, stream, outbox) = (torrent.clone(), stream.clone(), outbox.clone());
@@ -72,7 +95,7 @@ pub fn run(torrent: &Arc<Torrent>, greeted: Greeted, listen_port: u16) {
             if writer.run().is_err() {
                 tcp::reset_at_end(&stream);
             }
-            let _ = stream.shutdown(Shutdown::Both);
+            hang_up(&stream);
         })
     };
     if writer.is_some()
@@ -82,20 +105,31 @@ pub fn run(torrent: &Arc<Torrent>, greeted: Greeted, listen_port: u16) {
     }
     torrent.disconnected(peer);
     outbox.close();
-    let _ = stream.shutdown(Shutdown::Both);
+    hang_up(&stream);
     if let Some(writer) = writer {
         // A panic of the writer has ended the program.
         let _ = writer.join();
     }
 }
 
-fn introduction(torrent: &Torrent, addr: SocketAddr, listen_port: u16) -> ExtendedHandshake {
+/// The extensions that we speak, and the numbers under which we receive them (BEP 10).
+#[must_use]
+pub fn extensions(metadata: bool) -> BTreeMap<String, u8> {
+    let spoken = [(metadata, metadata::NAME, UT_METADATA)];
+    let spoken = spoken.into_iter().filter(|(speaks, ..)| *speaks);
+    spoken
+        .map(|(_, name, number)| (name.to_owned(), number))
+        .collect()
+}
+
+/// What we tell any peer about ourselves (BEP 10).
+#[must_use]
+pub fn introduction(addr: SocketAddr, listen_port: u16) -> ExtendedHandshake {
     ExtendedHandshake {
         client: Some(concat!("hivebt ", env!("CARGO_PKG_VERSION")).into()),
         listen_port: Some(listen_port),
         request_queue: Some(REQUEST_QUEUE),
         your_ip: Some(addr.ip()),
-        upload_only: torrent.stats().left == 0,
         ..ExtendedHandshake::default()
     }
 }
@@ -175,12 +209,11 @@ impl<'a> Writer<'a> {
         loop {
             match self.outbox.next(&mut self.messages) {
                 Work::Closed => return Ok(()),
-                Work::Messages => {
-                    if let Some(cipher) = &mut self.cipher {
-                        cipher.apply(&mut self.messages);
-                    }
-                    self.stream.write_all(&self.messages)?;
-                    self.messages.clear();
+                Work::Messages => self.send_messages()?,
+                Work::Serve if self.torrent.next_metadata(self.peer, &mut self.messages) => {
+                    // There may be more of it, and blocks wait, too.
+                    self.outbox.serve();
+                    self.send_messages()?;
                 }
                 // Whatever wants to be served is served when the grant comes; messages go out meanwhile.
                 Work::Serve if self.claimed => {}
@@ -199,6 +232,15 @@ impl<'a> Writer<'a> {
                 }
             }
         }
+    }
+
+    fn send_messages(&mut self) -> io::Result<()> {
+        if let Some(cipher) = &mut self.cipher {
+            cipher.apply(&mut self.messages);
+        }
+        self.stream.write_all(&self.messages)?;
+        self.messages.clear();
+        Ok(())
     }
 
     /// Sends up to `wanted` bytes of blocks, at least one. Returns how many.
@@ -348,7 +390,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (mut far, _) = listener.accept().unwrap();
-        relax(&near, Duration::from_millis(50)).unwrap();
+        relax_for(&near, Duration::from_millis(50)).unwrap();
         let batch = vec![0; LARGE as usize];
         let send = || write_all(&near, &mut [IoSlice::new(&batch)]);
         let mut sent = 0;

@@ -10,14 +10,17 @@ use crate::base::bitfield::Bitfield;
 use crate::base::geometry::PieceIndex;
 use crate::base::id::InfoHash;
 use crate::core::shares::Priority;
-use crate::core::swarm::event::Stats;
+use crate::core::swarm::event::{Source, Stats};
 use crate::disk::hash::Watch;
+use crate::proto::magnet::Magnet;
 use crate::proto::metainfo::Metainfo;
+use crate::proto::metainfo::path::shown;
 
-use super::announcer::Announcer;
+use super::announcer::{Announcer, Subject};
+use super::fetcher::Fetcher;
 use super::history::History;
 use super::payload::{Care, Payload, Purpose};
-use super::progress::Snapshot;
+use super::progress::{FETCHING, Snapshot};
 use super::selection::Selection;
 use super::torrent::Torrent;
 
@@ -35,6 +38,8 @@ pub fn pause_after(failures: u32) -> Duration {
 
 /// What a torrent is doing.
 pub enum Phase {
+    /// Fetching what the torrent is about: nothing but a magnet link is known.
+    Fetching,
     /// Finding out what is there.
     Checking,
     /// Taking what older versions hold.
@@ -65,8 +70,14 @@ pub enum Wish {
 
 /// A torrent in a run.
 pub struct Job {
-    /// What is shared.
+    /// What is shared. As long as nothing but a magnet link is known, there is little in it.
     pub metainfo: Arc<Metainfo>,
+    /// The link that it came by.
+    pub magnet: Option<Arc<Magnet>>,
+    /// Whoever fetches what is missing beside the link.
+    pub fetcher: Option<Arc<Fetcher>>,
+    /// Peers that were known before the torrent was.
+    pub known: Vec<(SocketAddr, Source)>,
     /// Where it lies or shall lie.
     pub purpose: Purpose,
     /// The files that are wanted; `None` for all.
@@ -172,6 +183,9 @@ impl Job {
         Self {
             name: metainfo.shown_name(),
             metainfo,
+            magnet: None,
+            fetcher: None,
+            known: Vec::new(),
             purpose,
             selection: None,
             care,
@@ -198,6 +212,20 @@ impl Job {
         }
     }
 
+    /// The same of a magnet link.
+    #[must_use]
+    pub fn of_link(magnet: Arc<Magnet>, purpose: Purpose, care: Care) -> Self {
+        let unknown = Metainfo::unknown(magnet.info_hash);
+        let name = magnet.name.as_ref().map(|name| shown(name.as_bytes()));
+        let job = Self::new(unknown, purpose, care);
+        Self {
+            name: name.unwrap_or_else(|| job.name.clone()),
+            phase: Phase::Fetching,
+            magnet: Some(magnet),
+            ..job
+        }
+    }
+
     /// The torrent's name in the protocol.
     #[must_use]
     pub fn info_hash(&self) -> InfoHash {
@@ -220,10 +248,9 @@ impl Job {
     /// Totals and rates; zeros before the swarm is joined.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.torrent
-            .as_ref()
-            .map(|torrent| torrent.stats())
-            .unwrap_or_default()
+        let torrent = self.torrent.as_ref().map(|torrent| torrent.stats());
+        let fetcher = || Some(self.fetcher.as_ref()?.stats());
+        torrent.or_else(fetcher).unwrap_or_default()
     }
 
     /// Whether it works, or is about to.
@@ -237,7 +264,7 @@ impl Job {
     pub fn is_complete(&self) -> bool {
         match self.phase {
             Phase::Seeding(_) | Phase::Ended(Ok(())) => true,
-            Phase::Paused => self.had == self.total(),
+            Phase::Paused => self.metainfo.is_known() && self.had == self.total(),
             _ => false,
         }
     }
@@ -250,6 +277,7 @@ impl Job {
         stats.downloaded += self.before.1;
         let total = self.total();
         let (phase, done) = match self.phase {
+            Phase::Fetching => (FETCHING, 0),
             Phase::Checking => ("checking", self.watch.done()),
             Phase::Reusing => {
                 let verified = self.verified();
@@ -276,12 +304,13 @@ impl Job {
     /// Lets go of everything that it works with; what it has done so far still counts.
     pub fn let_go(&mut self) {
         let (stats, snapshot) = (self.stats(), self.snapshot());
-        if !matches!(self.phase, Phase::Checking) {
+        if !matches!(self.phase, Phase::Fetching | Phase::Checking) {
             self.had = snapshot.done;
         }
         self.before.0 += stats.uploaded;
         self.before.1 += stats.downloaded;
         (self.payload, self.torrent, self.announcer) = (None, None, None);
+        self.fetcher = None;
     }
 
     /// Whether it has failed, and its cause may be gone: after a minute, then ever less often, for a look may mean to hash all that is there.
@@ -300,7 +329,11 @@ impl Job {
     /// Is as if nothing had been done yet, for another attempt.
     pub fn renew(&mut self) {
         let now = Instant::now();
-        self.phase = Phase::Checking;
+        self.phase = if self.metainfo.is_known() {
+            Phase::Checking
+        } else {
+            Phase::Fetching
+        };
         self.watch = Arc::default();
         (self.begun, self.progressed) = (now, (now, 0));
         (self.failed, self.fetched) = (None, None);
@@ -311,6 +344,8 @@ impl Job {
     #[must_use]
     pub fn destination(&self) -> PathBuf {
         match &self.purpose {
+            // Under a name that is not known yet.
+            Purpose::Download(folder) if !self.metainfo.is_known() => folder.clone(),
             Purpose::Download(folder) => folder.join(&self.metainfo.safe_name),
             Purpose::Seed(data) if self.payload.is_none() => data.clone(),
             Purpose::Seed(_) => self.path(),
@@ -335,7 +370,7 @@ impl Job {
     /// Whether it lacks data and has nobody to get it from.
     #[must_use]
     pub fn is_lonely(&self) -> bool {
-        matches!(self.phase, Phase::Downloading) && self.stats().peers == 0
+        matches!(self.phase, Phase::Fetching | Phase::Downloading) && self.stats().peers == 0
     }
 
     /// Bytes of payload in those of `pieces` that are wanted here.
@@ -385,6 +420,12 @@ impl Job {
         })
     }
 
+    /// Bytes that have come in: of payload, or as long as it is not known what that is, of metadata.
+    fn received(&self) -> u64 {
+        let fetcher = self.fetcher.as_ref();
+        fetcher.map_or_else(|| self.stats().downloaded, |fetcher| fetcher.progress().0)
+    }
+
     /// Whether a deadline of a download has passed; the failure says which.
     pub fn overdue(
         &mut self,
@@ -392,10 +433,10 @@ impl Job {
         stall_timeout: Option<Duration>,
     ) -> Option<Failure> {
         let looks = matches!(self.phase, Phase::Checking | Phase::Reusing);
-        if !looks && !matches!(self.phase, Phase::Downloading) {
+        if !looks && !matches!(self.phase, Phase::Fetching | Phase::Downloading) {
             return None;
         }
-        let downloaded = self.stats().downloaded;
+        let downloaded = self.received();
         if downloaded > self.progressed.1 || looks {
             self.progressed = (Instant::now(), downloaded);
         }

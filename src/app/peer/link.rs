@@ -1,12 +1,13 @@
 //! The swarm's end of a connection, to a peer or to a web seed.
 
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use crate::core::swarm::event::Close;
 use crate::net::tcp;
 use crate::proto::peer::message::Message;
 
+use super::connection;
 use super::outbox::Outbox;
 use super::web_seed::Wishes;
 
@@ -49,12 +50,21 @@ impl Link {
         }
     }
 
+    /// Ends the connection.
+    pub(super) fn end(&self, reason: Close) {
+        if reason.is_its_fault() {
+            self.cut(reason);
+        } else {
+            self.close(reason);
+        }
+    }
+
     /// Wakes the connection's threads for good; the one that reads then reports the end.
     pub(super) fn close(&self, reason: Close) {
         match &self.far {
             Far::Peer(outbox, stream) => {
                 outbox.close();
-                let _ = stream.shutdown(Shutdown::Both);
+                connection::hang_up(stream);
             }
             Far::WebSeed(wishes) => wishes.end(reason),
         }

@@ -7,7 +7,9 @@ pub mod batches;
 pub mod cleanup;
 pub mod clock;
 pub mod connection;
+mod described;
 mod doctor;
+pub mod fetcher;
 pub mod greeting;
 mod heed;
 pub mod history;
@@ -96,12 +98,20 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
     };
     let mut torrents = Vec::new();
     for source in &options.sources {
-        let loaded = load::load(source, &client)?;
         let care = if options.recheck {
             Care::Everything
         } else {
             Care::Doubtful
         };
+        if let Some(link) = load::link(source) {
+            let link = Arc::new(link?);
+            if options.mode == Mode::Seed {
+                return Err(load::only_a_link(source));
+            }
+            torrents.push(Job::of_link(link, purpose(&options, None), care));
+            continue;
+        }
+        let loaded = load::load(source, &client)?;
         let selection = Selection::choose(&loaded.metainfo, &options.select)?;
         torrents.push(Job {
             selection: selection.map(Arc::new),

@@ -2,7 +2,7 @@
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::proto::peer::extended::{ExtendedHandshake, HANDSHAKE_ID};
+use crate::proto::peer::extended::ExtendedHandshake;
 use crate::proto::peer::message::Message;
 
 use super::limits::Claimant;
@@ -116,9 +116,7 @@ impl Outbox {
 
 impl State {
     fn introduce(&mut self, hello: &ExtendedHandshake) {
-        let payload = hello.encode().into();
-        let id = HANDSHAKE_ID;
-        Message::Extended { id, payload }.encode(&mut self.messages);
+        hello.message().encode(&mut self.messages);
     }
 }
 

@@ -13,6 +13,9 @@ use super::options::Verbosity;
 /// Between two plain lines of progress.
 const PLAIN: Duration = Duration::from_secs(10);
 
+/// What a torrent is doing of which only a magnet link is known.
+pub const FETCHING: &str = "fetching metadata";
+
 /// Where a run's story goes.
 pub struct Teller {
     verbosity: Verbosity,
@@ -31,7 +34,7 @@ pub struct Snapshot<'a> {
     pub info_hash: InfoHash,
     /// Its name for people.
     pub name: &'a str,
-    /// `checking`, `reusing`, `downloading`, `seeding`; while nothing happens, `paused`, `finished` or `error`.
+    /// [`FETCHING`], `checking`, `reusing`, `downloading`, `seeding`; while nothing happens, `paused`, `finished` or `error`.
     pub phase: &'static str,
     /// Bytes of payload.
     pub total: u64,
@@ -53,6 +56,10 @@ impl Snapshot<'_> {
     /// In percent, with two digits after the point.
     #[must_use]
     pub fn percentage(&self) -> f64 {
+        if self.phase == FETCHING {
+            // Nobody knows of how much.
+            return 0.0;
+        }
         (human::percent(self.done, self.total) * 100.0).round() / 100.0
     }
 
@@ -84,6 +91,10 @@ impl Snapshot<'_> {
                 self.name,
                 human::bytes(self.stats.uploaded),
                 self.stats.peers
+            ),
+            FETCHING => format!(
+                "{}: fetching metadata, peers {}",
+                self.name, self.stats.peers
             ),
             "checking" => format!("{}: checking {percent:.1} %", self.name),
             "reusing" => format!("{}: reusing, {percent:.1} % are here", self.name),

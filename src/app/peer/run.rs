@@ -37,6 +37,8 @@ const REMEMBER: Duration = Duration::from_secs(5);
 pub enum Occurrence {
     /// The operator wants something.
     Signal(Signal),
+    /// The metadata of a magnet link is here: what goes by its info-hash.
+    Described(usize, Vec<u8>),
     /// A payload has been examined: the files, what of them is good, and whether it lies under its own name.
     Examined(usize, Box<Result<Examined, Failure>>),
     /// What older versions hold has been taken over.
@@ -62,7 +64,8 @@ impl Occurrence {
     const fn number(&self) -> Option<usize> {
         match self {
             Self::Signal(_) | Self::Asked(..) | Self::Removed(..) | Self::PortMapping(_) => None,
-            Self::Examined(index, _)
+            Self::Described(index, _)
+            | Self::Examined(index, _)
             | Self::Reused(index, _)
             | Self::Published(index, _)
             | Self::Swarm(index, _)
@@ -219,6 +222,10 @@ impl Run {
             Occurrence::Asked(ask, reply) => {
                 let answer = self.reply(ask);
                 reply.fill(answer);
+            }
+            Occurrence::Described(index, info) => {
+                let begun = self.described(index, &info);
+                self.check(index, begun);
             }
             Occurrence::Examined(index, examined) => {
                 if !self.is_free(index) {
@@ -383,7 +390,11 @@ impl Run {
                     let more = Failure::plain(failure.exit, "not every torrent ended well");
                     first.get_or_insert(more);
                 }
-                Phase::Checking | Phase::Reusing | Phase::Downloading | Phase::Publishing => {
+                Phase::Fetching
+                | Phase::Checking
+                | Phase::Reusing
+                | Phase::Downloading
+                | Phase::Publishing => {
                     unfinished = true;
                 }
             }

@@ -64,13 +64,38 @@ impl Selection {
             let path = if metainfo.single { name } else { &file.path };
             !file.pad && covered(path)
         });
-        let files: Vec<_> = chosen.collect();
+        if patterns.is_empty() {
+            return Ok(None);
+        }
+        Self::of_files(metainfo, chosen.collect()).map_err(|Nothing| no_match(metainfo, patterns))
+    }
+
+    /// The files with these numbers, from 0, as ranges with both ends included (BEP 53). `None` if that is all of them, or if there are no
+    /// numbers.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`] if there are no such files.
+    pub fn numbered(metainfo: &Metainfo, ranges: &[(u32, u32)]) -> Result<Option<Self>, Failure> {
+        if ranges.is_empty() {
+            return Ok(None);
+        }
+        let named = |n: u32| ranges.iter().any(|&(from, to)| (from..=to).contains(&n));
+        let chosen = (0..).zip(&metainfo.files);
+        let chosen = chosen.map(|(n, file)| !file.pad && named(n));
+        Self::of_files(metainfo, chosen.collect()).map_err(|Nothing| {
+            let count = metainfo.files.len();
+            let cause = format_args!("`so` of the magnet link names none of its {count} files");
+            Failure::new(Exit::Usage, "select from", metainfo.shown_name(), cause)
+        })
+    }
+
+    fn of_files(metainfo: &Metainfo, files: Vec<bool>) -> Result<Option<Self>, Nothing> {
         let mut all = files.iter().zip(&metainfo.files);
-        if patterns.is_empty() || all.all(|(chosen, file)| *chosen || file.pad) {
+        if all.all(|(chosen, file)| *chosen || file.pad) {
             return Ok(None);
         }
         if !files.contains(&true) {
-            return Err(no_match(metainfo, patterns));
+            return Err(Nothing);
         }
         let (geometry, map) = (metainfo.geometry, metainfo.file_map());
         let mut pieces = Bitfield::none(geometry.pieces());
@@ -91,6 +116,9 @@ impl Selection {
         }))
     }
 }
+
+/// No file is chosen.
+struct Nothing;
 
 fn no_match(metainfo: &Metainfo, patterns: &[Pattern]) -> Failure {
     let globs: Vec<_> = patterns

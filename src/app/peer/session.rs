@@ -16,13 +16,16 @@ use crate::disk::hasher::{self, Hasher};
 use crate::disk::pool::Pool;
 use crate::disk::storage::Storage;
 use crate::net::tcp::{self, Bind};
+use crate::proto::magnet::Magnet;
 use crate::proto::metainfo::Metainfo;
 use crate::proto::peer::mse::{self, Encryption};
 
+use super::announcer::Subject;
 use super::batches::Batches;
 use super::clock::Clock;
 use super::connection;
-use super::greeting::{self, NotEncrypted};
+use super::fetcher::{self, Fetcher};
+use super::greeting::{self, Greeted, NotEncrypted};
 use super::limits::Limits;
 use super::port_mapping::Door;
 use super::threads;
@@ -65,8 +68,48 @@ pub struct Session {
     pool: Pool,
     batches: Arc<Batches>,
     hasher: Arc<Hasher>,
-    torrents: Mutex<Torrents>,
+    parties: Mutex<Parties>,
     greeting: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// What an info-hash stands for here.
+#[derive(Clone)]
+enum Party {
+    Torrent(Arc<Torrent>),
+    Fetcher(Arc<Fetcher>),
+}
+
+impl Party {
+    fn info_hash(&self) -> InfoHash {
+        match self {
+            Self::Torrent(torrent) => torrent.info_hash(),
+            Self::Fetcher(fetcher) => fetcher.info_hash(),
+        }
+    }
+
+    /// Runs a connection on the calling thread.
+    fn run(&self, greeted: Greeted, listen_port: u16) {
+        match self {
+            Self::Torrent(torrent) => connection::run(torrent, greeted, listen_port),
+            Self::Fetcher(fetcher) => fetcher.run(greeted, listen_port),
+        }
+    }
+
+    /// A peer at `addr` does not encrypt, and we require it.
+    fn not_encrypted(&self, addr: SocketAddr) {
+        match self {
+            Self::Torrent(torrent) => torrent.not_encrypted(addr),
+            // Nothing is told of single peers yet.
+            Self::Fetcher(_) => {}
+        }
+    }
+
+    fn dial_failed(&self, addr: SocketAddr) {
+        match self {
+            Self::Torrent(torrent) => torrent.dial_failed(addr),
+            Self::Fetcher(fetcher) => fetcher.dial_failed(addr),
+        }
+    }
 }
 
 impl Session {
@@ -104,7 +147,7 @@ impl Session {
                 hasher: Arc::new(hasher.map_err(|error| {
                     Failure::new(Exit::Failed, "start", "hashing threads", error)
                 })?),
-                torrents: Mutex::default(),
+                parties: Mutex::default(),
                 greeting: Mutex::default(),
             });
         let acceptor = session.clone();
@@ -157,28 +200,61 @@ impl Session {
             us: self.us,
             limits: self.limits.clone(),
             on_happening: Box::new(on_happening),
-            dial: Box::new(move |torrent, addr| session.dial(torrent, addr)),
+            dial: Box::new(move |torrent, addr| {
+                session.dial(&Party::Torrent(torrent.clone()), addr);
+            }),
             pool: self.pool.clone(),
             batches: self.batches.clone(),
             hasher: self.hasher.clone(),
         };
         let torrent = Torrent::start(metainfo, storage, holdings, config, setting);
-        self.torrents().insert(torrent.clone());
+        self.enter(Party::Torrent(torrent.clone()));
         torrent
+    }
+
+    /// Fetches the metadata of a magnet link, and lets in peers that may have it. `on_found` is called once, with what goes by the link's
+    /// info-hash.
+    pub fn fetch(
+        self: &Arc<Self>,
+        magnet: &Magnet,
+        on_found: impl Fn(Vec<u8>) + Send + Sync + 'static,
+    ) -> Arc<Fetcher> {
+        let session = self.clone();
+        let setting = fetcher::Setting {
+            clock: self.clock,
+            us: self.us,
+            dial: Box::new(move |fetcher, addr| {
+                session.dial(&Party::Fetcher(fetcher.clone()), addr);
+            }),
+            on_found: Box::new(on_found),
+        };
+        let fetcher = Fetcher::start(magnet, setting);
+        self.enter(Party::Fetcher(fetcher.clone()));
+        fetcher
+    }
+
+    fn enter(&self, party: Party) {
+        self.parties().insert(party);
     }
 
     /// Ends a torrent's connections and forgets it.
     pub fn remove(&self, torrent: &Torrent) {
-        self.torrents().remove(torrent.info_hash());
+        self.parties().remove(torrent.info_hash());
         torrent.stop();
     }
 
-    fn dial(self: &Arc<Self>, torrent: &Arc<Torrent>, addr: SocketAddr) {
-        let (session, on_its_way) = (self.clone(), torrent.clone());
+    /// Ends a magnet link's connections and forgets it.
+    pub fn give_up(&self, fetcher: &Fetcher) {
+        self.parties().remove(fetcher.info_hash());
+        fetcher.stop();
+    }
+
+    fn dial(self: &Arc<Self>, party: &Party, addr: SocketAddr) {
+        let (session, on_its_way) = (self.clone(), party.clone());
         let dialled = threads::spawn("peer", move || {
             let hello = greeting::ours(on_its_way.info_hash(), session.us);
             match greeting::dial(&session.bind, session.encryption, addr, &hello) {
-                Ok(greeted) => connection::run(&on_its_way, greeted, session.door.port()),
+                Ok(greeted) => on_its_way.run(greeted, session.door.port()),
                 Err(error) => {
                     if NotEncrypted::cause_of(&error).is_some() {
                         on_its_way.not_encrypted(addr);
@@ -188,7 +264,7 @@ impl Session {
             }
         });
         if dialled.is_none() {
-            torrent.dial_failed(addr);
+            party.dial_failed(addr);
         }
     }
 
@@ -214,27 +290,25 @@ impl Session {
         };
         let session = self.clone();
         threads::spawn("peer", move || {
-            let find = |info_hash| session.torrents().by_hash.get(&info_hash).cloned();
-            let unmask = |disguise: &Digest| session.torrents().disguises.get(disguise).copied();
+            let find = |info_hash| session.parties().by_hash.get(&info_hash).cloned();
+            let unmask = |disguise: &Digest| session.parties().disguises.get(disguise).copied();
             let (us, encryption) = (session.us, session.encryption);
             let answered = greeting::answer(stream, addr, us, encryption, find, unmask);
             drop(place);
             match answered {
-                Ok((torrent, greeted)) => {
-                    connection::run(&torrent, greeted, session.door.port());
-                }
+                Ok((party, greeted)) => party.run(greeted, session.door.port()),
                 Err(error) => {
-                    let torrent = NotEncrypted::cause_of(&error).and_then(find);
-                    if let Some(torrent) = torrent {
-                        torrent.not_encrypted(addr);
+                    let party = NotEncrypted::cause_of(&error).and_then(find);
+                    if let Some(party) = party {
+                        party.not_encrypted(addr);
                     }
                 }
             }
         });
     }
 
-    fn torrents(&self) -> MutexGuard<'_, Torrents> {
-        self.torrents.lock().unwrap_or_else(PoisonError::into_inner)
+    fn parties(&self) -> MutexGuard<'_, Parties> {
+        self.parties.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn greeting(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
@@ -244,16 +318,16 @@ impl Session {
 
 /// The torrents that peers may have, by both names that they have for them.
 #[derive(Default)]
-struct Torrents {
-    by_hash: HashMap<InfoHash, Arc<Torrent>>,
+struct Parties {
+    by_hash: HashMap<InfoHash, Party>,
     disguises: HashMap<Digest, InfoHash>,
 }
 
-impl Torrents {
-    fn insert(&mut self, torrent: Arc<Torrent>) {
-        let info_hash = torrent.info_hash();
+impl Parties {
+    fn insert(&mut self, party: Party) {
+        let info_hash = party.info_hash();
         self.disguises.insert(mse::disguise(info_hash), info_hash);
-        self.by_hash.insert(info_hash, torrent);
+        self.by_hash.insert(info_hash, party);
     }
 
     fn remove(&mut self, info_hash: InfoHash) {

@@ -14,7 +14,6 @@ use crate::disk::place::Found;
 use crate::disk::space;
 use crate::proto::metainfo::Metainfo;
 
-use super::announcer::Announcer;
 use super::hook;
 use super::job::{Job, Phase};
 use super::payload::{Care, Payload, Purpose};
@@ -24,8 +23,11 @@ use super::threads;
 use super::web_seed;
 
 impl Run {
-    /// Opens and examines a payload on a thread of its own.
+    /// Begins with a torrent: opens and examines its payload on a thread of its own, once it is known what that is.
     pub(super) fn examine(&mut self, index: usize) {
+        if !self.jobs[index].metainfo.is_known() {
+            return self.fetch(index);
+        }
         self.tell_started(index);
         let job = &self.jobs[index];
         let (metainfo, purpose, watch) =
@@ -191,16 +193,12 @@ impl Run {
         if torrent.stats().left > 0 {
             web_seed::start(&torrent, &choice, self.session.bind());
         }
-        let sender = self.sender.clone();
-        let said = move |url: &str, word| {
-            drop(sender.send(Occurrence::Tracker(index, url.to_owned(), word)))
-        };
-        job.announcer = Some(Announcer::start(
-            torrent.clone(),
-            self.plan.identity.clone(),
-            said,
-        ));
-        job.torrent = Some(torrent);
+        for (addr, source) in job.known.drain(..) {
+            torrent.discovered(&[addr], source);
+        }
+        job.torrent = Some(torrent.clone());
+        let metainfo = job.metainfo.clone();
+        self.announce(index, torrent, &metainfo.announce);
     }
 
     /// The last piece is here.
@@ -361,6 +359,9 @@ impl Run {
         }
         if let Some(torrent) = &job.torrent {
             self.session.remove(torrent);
+        }
+        if let Some(fetcher) = &job.fetcher {
+            self.session.give_up(fetcher);
         }
         // What the last second moved belongs to the totals. A download that ends by itself has told them with `complete`.
         if matches!(job.phase, Phase::Downloading | Phase::Seeding(_)) {

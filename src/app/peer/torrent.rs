@@ -26,6 +26,7 @@ use crate::disk::storage::Storage;
 use crate::proto::metainfo::Metainfo;
 use crate::proto::peer::message::Message;
 
+use super::announcer::Subject;
 use super::batches::Batches;
 use super::clock::Clock;
 use super::limits::{Claimant, Limits};
@@ -152,6 +153,7 @@ impl Torrent {
             setting.clock.now(),
         );
         swarm.withhold(holdings.withheld, holdings.withheld_here);
+        swarm.offer_metadata(&metainfo);
         let state = State {
             swarm,
             assembly: Assembly::new(geometry, setting.pool.clone()),
@@ -386,6 +388,14 @@ impl Torrent {
         });
     }
 
+    /// Puts a part of the metadata into `messages` that the writer of `peer` is to send now. `false` if it waits for none.
+    pub fn next_metadata(&self, peer: PeerKey, messages: &mut Vec<u8>) -> bool {
+        let now = self.setting.clock.now();
+        let next = self.lock().swarm.next_metadata(now, peer);
+        next.iter().for_each(|message| message.encode(messages));
+        next.is_some()
+    }
+
     /// The payload can no longer be used. Said once; connections are closed.
     pub fn fail(&self, error: StorageError) {
         let first = !std::mem::replace(&mut self.lock().failed, true);
@@ -493,6 +503,32 @@ impl Torrent {
     }
 }
 
+impl Subject for Torrent {
+    fn info_hash(&self) -> InfoHash {
+        self.info_hash()
+    }
+
+    fn us(&self) -> PeerId {
+        self.setting.us
+    }
+
+    fn clock(&self) -> Clock {
+        self.setting.clock
+    }
+
+    fn stats(&self) -> Stats {
+        self.stats()
+    }
+
+    fn seen_at(&self, addr: SocketAddr) {
+        self.seen_at(addr);
+    }
+
+    fn discovered(&self, addrs: &[SocketAddr], source: Source) {
+        self.discovered(addrs, source);
+    }
+}
+
 impl Claimant for Torrent {
     fn granted(&self, bytes: u32) -> bool {
         self.drive(|state, now, actions| {
@@ -547,11 +583,7 @@ impl State {
                 Action::Serve { peer } => self.links.get(&peer).into_iter().for_each(Link::serve),
                 Action::Close { peer, reason } => {
                     if let Some(link) = self.links.get(&peer) {
-                        if reason.is_its_fault() {
-                            link.cut(reason);
-                        } else {
-                            link.close(reason);
-                        }
+                        link.end(reason);
                         deferred.news.push(Happening::Dropped(link.addr, reason));
                     }
                 }

@@ -1,4 +1,4 @@
-//! `hivebt-peer run`: torrents come and go with the files in a folder.
+//! `hivebt-peer run`: torrents come and go with the files in a folder, .torrent files and .magnet files.
 //!
 //! The folder is the list. What the API adds is put there under its info-hash, and what it removes is taken away from there, so that the next run does the same.
 
@@ -12,6 +12,7 @@ use crate::app::torrent_folder::TorrentFolder;
 use crate::base::id::InfoHash;
 use crate::disk::folder;
 use crate::disk::publish::write_whole;
+use crate::proto::magnet::Magnet;
 use crate::proto::metainfo::Metainfo;
 
 use super::job::{Job, Phase, Wish};
@@ -24,7 +25,7 @@ const USUAL: &str = ".hivebt/torrents";
 
 /// See the module.
 pub struct Watched {
-    torrents: TorrentFolder<Arc<Metainfo>>,
+    torrents: TorrentFolder<Listed>,
     /// When it is to be looked at again.
     due: Instant,
     /// Where payloads go.
@@ -57,27 +58,51 @@ impl Watched {
         // Others are told of paths who have another working directory.
         let payloads = path::absolute(&payloads).unwrap_or(payloads);
         Ok(Self {
-            torrents: TorrentFolder::new(list, |_, metainfo, _| metainfo.clone()),
+            torrents: TorrentFolder::new(list, |_, metainfo, _| Listed::Torrent(metainfo.clone()))
+                .with_links(|link| Listed::Link(link.into())),
             due: Instant::now(),
             payloads,
         })
     }
 
-    /// Puts a torrent there.
-    fn put(&self, info_hash: InfoHash, bytes: &[u8]) -> Result<(), Failure> {
-        let path = self.torrents.path().join(file_name(info_hash));
+    /// Puts a torrent there, or a link.
+    fn put(&self, listed: &Listed, bytes: &[u8]) -> Result<(), Failure> {
+        let path = self.torrents.path().join(listed.file_name());
         write_whole(&path, bytes, true)
             .map_err(|cause| Failure::new(Exit::Storage, "write", path.display(), cause))
     }
 
+    /// Puts the torrent of a link there in its stead. A link that chooses files stays: the torrent does not say which.
+    ///
+    /// # Errors
+    /// [`Exit::Storage`] if that cannot be done.
+    pub(super) fn keep(
+        &mut self,
+        magnet: &Arc<Magnet>,
+        metainfo: &Arc<Metainfo>,
+    ) -> Result<(), Failure> {
+        if !magnet.select.is_empty() {
+            return Ok(());
+        }
+        self.put(&Listed::Torrent(metainfo.clone()), &metainfo.to_bytes())?;
+        self.take_away_those(magnet.info_hash, |listed| matches!(listed, Listed::Link(_)))
+    }
+
     /// Takes a torrent away from there. A file that somebody else has put there is only renamed.
     pub(super) fn take_away(&self, info_hash: InfoHash) -> Result<(), Failure> {
-        let ours = file_name(info_hash);
+        self.take_away_those(info_hash, |_| true)
+    }
+
+    fn take_away_those(
+        &self,
+        info_hash: InfoHash,
+        which: impl Fn(&Listed) -> bool,
+    ) -> Result<(), Failure> {
         let entries = self.torrents.entries();
-        let mut named = entries.filter(|(_, metainfo)| metainfo.info_hash == info_hash);
-        named.try_for_each(|(name, _)| {
+        let mut named = entries.filter(|(_, l)| l.info_hash() == info_hash && which(l));
+        named.try_for_each(|(name, listed)| {
             let path = self.torrents.path().join(name);
-            let gone = if name.as_os_str() == ours.as_str() {
+            let gone = if name.as_os_str() == listed.file_name().as_str() {
                 fs::remove_file(&path)
             } else {
                 folder::set_aside(self.torrents.path(), name)
@@ -86,17 +111,48 @@ impl Watched {
         })
     }
 
-    /// The torrents; one that several files hold, several times.
-    fn list(&self) -> Vec<Arc<Metainfo>> {
+    /// What the folder lists, torrents first; one that several files hold, several times.
+    fn list(&self) -> Vec<Listed> {
         let entries = self.torrents.entries();
-        entries
-            .map(|(_, metainfo)| Arc::clone(&**metainfo))
-            .collect()
+        let mut list: Vec<_> = entries.map(|(_, listed)| Listed::clone(listed)).collect();
+        list.sort_by_key(|listed| matches!(listed, Listed::Link(_)));
+        list
     }
 }
 
-fn file_name(info_hash: InfoHash) -> String {
-    format!("{info_hash}.torrent")
+/// What a file of the folder stands for.
+#[derive(Clone, Debug)]
+pub enum Listed {
+    /// A torrent.
+    Torrent(Arc<Metainfo>),
+    /// A magnet link, in a text file whose name ends in `.magnet`.
+    Link(Arc<Magnet>),
+}
+
+impl Listed {
+    /// The torrent's name in the protocol.
+    #[must_use]
+    pub fn info_hash(&self) -> InfoHash {
+        match self {
+            Self::Torrent(metainfo) => metainfo.info_hash,
+            Self::Link(magnet) => magnet.info_hash,
+        }
+    }
+
+    /// What its file is called if it was not put there by somebody else.
+    fn file_name(&self) -> String {
+        match self {
+            Self::Torrent(metainfo) => format!("{}.torrent", metainfo.info_hash),
+            Self::Link(magnet) => format!("{}.magnet", magnet.info_hash),
+        }
+    }
+
+    fn job(self, purpose: Purpose) -> Job {
+        match self {
+            Self::Torrent(metainfo) => Job::new(metainfo, purpose, Care::Doubtful),
+            Self::Link(magnet) => Job::of_link(magnet, purpose, Care::Doubtful),
+        }
+    }
 }
 
 impl Run {
@@ -131,29 +187,29 @@ impl Run {
         let Some(list) = list else { return };
         for index in self.jobs.numbers() {
             let info_hash = self.jobs[index].info_hash();
-            if !list.iter().any(|listed| listed.info_hash == info_hash) {
+            if !list.iter().any(|listed| listed.info_hash() == info_hash) {
                 self.discard(index);
             }
         }
-        for metainfo in list {
-            self.adopt(metainfo);
+        for listed in list {
+            self.adopt(listed);
         }
     }
 
     /// Begins with a torrent, unless it is there.
-    fn adopt(&mut self, metainfo: Arc<Metainfo>) {
-        match self.jobs.find(metainfo.info_hash) {
+    fn adopt(&mut self, listed: Listed) {
+        match self.jobs.find(listed.info_hash()) {
             Some(index) if self.jobs[index].wish == Wish::Leave => {
                 self.jobs[index].wish = Wish::Run;
             }
             Some(_) => {}
             None => {
-                self.cleanup.forget(metainfo.info_hash);
+                self.cleanup.forget(listed.info_hash());
                 let Some(watched) = &self.watched else { return };
                 let purpose = Purpose::Download(watched.payloads.clone());
                 let index = self.jobs.insert(Job {
                     priority: self.plan.options.priority,
-                    ..Job::new(metainfo, purpose, Care::Doubtful)
+                    ..listed.job(purpose)
                 });
                 self.examine(index);
             }
@@ -164,15 +220,15 @@ impl Run {
     ///
     /// # Errors
     /// [`Exit::Storage`] if it cannot be written down.
-    pub(super) fn add(&mut self, metainfo: Metainfo, bytes: &[u8]) -> Result<bool, Failure> {
-        let there = self.jobs.find(metainfo.info_hash);
+    pub(super) fn add(&mut self, listed: Listed, bytes: &[u8]) -> Result<bool, Failure> {
+        let there = self.jobs.find(listed.info_hash());
         if there.is_some_and(|index| self.jobs[index].wish != Wish::Leave) {
             return Ok(false);
         }
         if let Some(watched) = &self.watched {
-            watched.put(metainfo.info_hash, bytes)?;
+            watched.put(&listed, bytes)?;
         }
-        self.adopt(Arc::new(metainfo));
+        self.adopt(listed);
         Ok(true)
     }
 

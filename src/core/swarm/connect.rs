@@ -8,6 +8,7 @@ use crate::base::geometry::PieceIndex;
 use crate::base::time::Time;
 use crate::proto::peer::extended::ExtendedHandshake;
 use crate::proto::peer::message::Message;
+use crate::proto::peer::metadata;
 
 use super::Swarm;
 use super::event::{Action, Close, PeerKey, Source};
@@ -229,6 +230,10 @@ impl Swarm {
         };
         if let Some(reqq) = said.request_queue {
             peer.download.pipeline.set_reqq(reqq);
+        }
+        // What a later one does not name stays as it was.
+        if let Some(&number) = said.extensions.get(metadata::NAME) {
+            peer.metadata.number = number;
         }
         peer.upload_only = said.upload_only;
         peer.client = said.client.clone().unwrap_or_default();

@@ -16,6 +16,7 @@
 //! | `assign`, `show` | what the only seed shows to whom |
 //! | `web_seed` | how HTTP servers are peers like others |
 //! | `fast` | what may be asked for while a peer chokes us |
+//! | `metadata` | a magnet link's metadata: whom to ask and to believe; who gets ours |
 //! | `stats` | what the operator sees |
 
 mod allowance;
@@ -26,6 +27,7 @@ mod connect;
 mod download;
 pub mod event;
 mod fast;
+pub mod metadata;
 mod partial;
 mod peer;
 mod picker;
@@ -46,6 +48,7 @@ mod web_seed;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::bitfield::Bitfield;
@@ -53,7 +56,8 @@ use crate::base::geometry::Geometry;
 use crate::base::id::PeerId;
 use crate::base::time::Time;
 use crate::core::rate::Capacity;
-use crate::proto::peer::extended::{ExtendedHandshake, HANDSHAKE_ID};
+use crate::proto::metainfo::Metainfo;
+use crate::proto::peer::extended::{ExtendedHandshake, HANDSHAKE_ID, UT_METADATA};
 use crate::proto::peer::message::Message;
 
 use allowance::Allowance;
@@ -123,6 +127,8 @@ pub struct Swarm {
     down: Traffic,
     wasted: u64,
     uplink: Capacity,
+    /// What others may have of the torrent itself.
+    metadata: Option<Arc<Metainfo>>,
     wake: Option<Time>,
     /// When the uplink has to be looked at: far more often than everything else that comes with time.
     uplink_due: Option<Time>,
@@ -167,6 +173,7 @@ impl Swarm {
             down: Traffic::new(),
             wasted: 0,
             uplink: Capacity::new(Duration::from_millis(250)),
+            metadata: None,
             wake: None,
             uplink_due: None,
             closed: false,
@@ -314,6 +321,10 @@ impl Swarm {
                     self.extended(now, key, &handshake, out);
                 }
             }
+            Message::Extended {
+                id: UT_METADATA,
+                payload,
+            } => self.metadata_asked(key, &payload, out),
             _ => {}
         }
     }

@@ -13,6 +13,7 @@ use crate::core::rate::Meter;
 use super::assign::Assignment;
 use super::event::PeerKey;
 use super::fast::Allowed;
+use super::metadata::Serving;
 use super::pipeline::Pipeline;
 use super::trace::Who;
 use super::uplink::Writer;
@@ -184,6 +185,7 @@ pub(super) struct Peer {
     pub(super) upload: Upload,
     pub(super) download: Download,
     pub(super) faults: Faults,
+    pub(super) metadata: Serving,
 }
 
 impl Peer {
@@ -246,6 +248,7 @@ impl Peer {
                 allowed: Allowed::default(),
             },
             faults: Faults::default(),
+            metadata: Serving::default(),
         }
     }
 

@@ -105,6 +105,12 @@ impl Roster {
         self.wait_until(addr, now, rng);
     }
 
+    /// The addresses that may be dialled, with where they were heard of.
+    pub(super) fn known(&self) -> impl Iterator<Item = (SocketAddr, Source)> {
+        let good = self.known.iter().filter(|(_, k)| k.state != State::Never);
+        good.map(|(&addr, known)| (addr, known.source))
+    }
+
     /// Makes room by forgetting the least promising address: one that failed, or was heard of from a lesser source.
     fn evict(&mut self, for_source: Source) -> bool {
         let idle = self

@@ -151,6 +151,12 @@ pub struct Shard {
     charged: usize,
 }
 
+/// Whether somebody who says that nothing is left may mean that he does not know: aria2 does as long as it has nothing but a magnet link, and then
+/// it never says `started`. A seeder that says the same is told of seeders for once, which does no harm.
+fn may_have_only_a_link(request: &AnnounceRequest) -> bool {
+    request.event == Event::None && request.uploaded == 0 && request.downloaded == 0
+}
+
 impl Shard {
     /// An empty one. `secret` is a random number that nobody else knows.
     #[must_use]
@@ -350,10 +356,12 @@ impl Shard {
         let Some(swarm) = swarm.filter(|_| request.event != Event::Stopped) else {
             return;
         };
+        let unsure = may_have_only_a_link(request);
+        let left = request.left.filter(|&left| left > 0 || !unsure);
         let asker = Asker {
             id: request.peer_id,
             ip,
-            left: Left::new(request.left),
+            left: Left::new(left),
             // Ids are shown only in replies that are not compact.
             with_ids: request.compact == Some(false) && !request.no_peer_id,
             want: request

@@ -100,6 +100,37 @@ impl Metainfo {
         parse::info(bytes)
     }
 
+    /// A torrent of which only its info-hash is known, as long as nothing else is: a payload of no bytes, named after the info-hash.
+    #[must_use]
+    pub fn unknown(info_hash: InfoHash) -> Self {
+        let name = info_hash.to_string();
+        Self {
+            info_hash,
+            raw_info: Vec::new(),
+            safe_name: (&name).into(),
+            name: name.into_bytes(),
+            geometry: Geometry::default(),
+            pieces: Arc::default(),
+            files: Vec::new(),
+            links: Vec::new(),
+            single: false,
+            private: false,
+            source: None,
+            announce: Vec::new(),
+            web_seeds: Vec::new(),
+            nodes: Vec::new(),
+            comment: None,
+            created_by: None,
+            creation_date: None,
+        }
+    }
+
+    /// Whether more is known than an info-hash.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        !self.raw_info.is_empty()
+    }
+
     /// The .torrent file, canonical, with the `info` dictionary byte for byte as it was read.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {

@@ -5,8 +5,13 @@ use std::net::IpAddr;
 
 use crate::base::bencode::{Document, Limits, Value};
 
+use super::message::Message;
+
 /// The id of the handshake among extended messages.
 pub const HANDSHAKE_ID: u8 = 0;
+
+/// The number under which we receive metadata (BEP 9).
+pub const UT_METADATA: u8 = 1;
 
 /// What a peer says about itself. Every part is optional on the wire.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,6 +60,22 @@ impl ExtendedHandshake {
                 .map(|n| (&b"metadata_size"[..], Value::from(n))),
         );
         Value::dict(entries).to_bytes()
+    }
+
+    /// The number under which the sender wants to receive an extension, if it does.
+    #[must_use]
+    pub fn takes(&self, extension: &str) -> Option<u8> {
+        let number = self.extensions.get(extension).copied();
+        number.filter(|&number| number != 0)
+    }
+
+    /// The message.
+    #[must_use]
+    pub fn message(&self) -> Message<'static> {
+        Message::Extended {
+            id: HANDSHAKE_ID,
+            payload: self.encode().into(),
+        }
     }
 
     /// Reads the payload of the message. Parts of the wrong type or out of range count as absent; `None` only if it is no

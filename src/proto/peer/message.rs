@@ -12,6 +12,9 @@ use crate::base::geometry::{Block, Geometry, PieceIndex};
 /// The id of `piece` (BEP 3).
 pub const PIECE_ID: u8 = 7;
 
+/// The id of `extended` (BEP 10).
+pub const EXTENDED_ID: u8 = 20;
+
 /// Bytes before the data in a `piece` message: length, id, index, begin.
 pub const PIECE_PREFIX: usize = 13;
 
@@ -188,7 +191,7 @@ impl<'a> Message<'a> {
             15 => bare(Self::HaveNone),
             16 => Ok(Self::Reject(block()?)),
             17 => Ok(Self::AllowedFast(piece()?)),
-            20 => body
+            EXTENDED_ID => body
                 .split_first()
                 .map(|(&id, payload)| Self::Extended {
                     id,
@@ -217,7 +220,7 @@ impl<'a> Message<'a> {
             Self::HaveNone => frame(out, 15, &[]),
             Self::Reject(block) => frame_block(out, 16, *block),
             Self::AllowedFast(piece) => frame(out, 17, &[&piece.0.to_be_bytes()]),
-            Self::Extended { id, payload } => frame(out, 20, &[&[*id], payload]),
+            Self::Extended { id, payload } => frame(out, EXTENDED_ID, &[&[*id], payload]),
             Self::Unknown(_) => {}
         }
     }

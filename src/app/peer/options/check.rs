@@ -40,6 +40,11 @@ pub(super) fn check(options: &Options) -> Result<(), Failure> {
             "`--super-seed` goes with `seed`, `share`, `run` or a torrent alone",
         ));
     }
+    if options.save_torrent.is_some() && !downloads {
+        return Err(Failure::usage(
+            "`--save-torrent` goes with downloads: `get` or a magnet link alone",
+        ));
+    }
     let goes_with = |option: &str, mode: &str| {
         Err(Failure::usage(format_args!(
             "`{option}` goes with `{mode}`"

@@ -5,7 +5,7 @@ pub const HELP: &str = "\
 Downloads and seeds torrents.
 
 Usage:
-  hivebt-peer get SOURCE... [-o DIR]      download; SOURCE: file.torrent, http:// URL of one, or - (standard input)
+  hivebt-peer get SOURCE... [-o DIR]      download; SOURCE: file.torrent, http:// URL of one, magnet link, or - (standard input)
   hivebt-peer seed TORRENT... [-d DATA]   seed; DATA: the payload or the folder it lies in (default: beside the torrent)
   hivebt-peer FILE.torrent                seed if the data beside it is complete, else download it and then seed
   hivebt-peer run [--watch DIR]           long-lived: torrents come and go with the files in DIR, or over HTTP
@@ -48,6 +48,7 @@ How:
       --select GLOB        fetch these files alone (repeatable); the pattern is matched below the torrent's top folder, as
                            hivebt-create includes files: `*.csv` by name anywhere, `set/a*` from the top on, `set/` a whole folder
       --super-seed         seed, share, run: as an only seed, show a peer the next piece when others have the last one (README)
+      --save-torrent PATH  of a magnet link: write the .torrent to this file, or into this folder, once it is known
       --sequential         fetch pieces in order
       --reuse DIR          take from the files of older versions in DIR what they already hold, before anybody is asked
                            (repeatable; get and run; a single file will do)

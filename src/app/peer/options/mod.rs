@@ -127,6 +127,8 @@ pub struct Options {
     pub select: Vec<Pattern>,
     /// `--super-seed`
     pub super_seed: bool,
+    /// `--save-torrent`
+    pub save_torrent: Option<PathBuf>,
     /// `--sequential`
     pub sequential: bool,
     /// `--reuse`
@@ -191,6 +193,7 @@ impl Options {
             token: None,
             select: Vec::new(),
             super_seed: false,
+            save_torrent: None,
             sequential: false,
             reuse: Vec::new(),
             recheck: false,

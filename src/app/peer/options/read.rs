@@ -127,6 +127,7 @@ fn option(options: &mut Options, args: &mut lexopt::Parser, name: &str) -> Resul
         "--token" => options.token = Some(token(name, text(name, args.value()?)?)?),
         "--select" => options.select.push(Pattern::parse(name, args.value()?)?),
         "--super-seed" => options.super_seed = true,
+        "--save-torrent" => options.save_torrent = Some(args.value()?.into()),
         "--sequential" => options.sequential = true,
         "--reuse" => options.reuse.push(args.value()?.into()),
         "--recheck" => options.recheck = true,

@@ -65,6 +65,10 @@ fn values_are_read_and_checked() {
         ("seed x --reuse d", "`--reuse` goes with downloads"),
         ("get x --keep-for 1d", "`--keep-strictly` go with `run`"),
         ("run --keep-strictly", "goes with `--keep-for` or"),
+        (
+            "seed x --save-torrent d",
+            "`--save-torrent` goes with downloads",
+        ),
         ("get x --watch d", "`--watch` goes with `run`"),
         ("get x --super-seed", "`--super-seed` goes with `seed`"),
         ("run x", "`run` takes torrents from a folder"),

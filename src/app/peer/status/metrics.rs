@@ -3,6 +3,7 @@
 use std::fmt::{self, Display, Formatter, Write};
 
 use super::super::overview::{Overview, Shown};
+use super::super::progress::FETCHING;
 use crate::app::web::prometheus::{Label, head};
 
 /// What is known of each torrent: name, what it is, type, and its value.
@@ -59,7 +60,8 @@ const OF_TORRENTS: [OfTorrent; 8] = [
     ),
 ];
 
-const STATES: [&str; 7] = [
+const STATES: [&str; 8] = [
+    FETCHING,
     "checking",
     "reusing",
     "downloading",

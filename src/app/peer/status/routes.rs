@@ -9,10 +9,13 @@ use crate::base::id::InfoHash;
 use crate::base::json::{Value, json, parse};
 use crate::core::shares::Priority;
 use crate::net::http_server::{Method, Page, PageRequest};
+use crate::proto::magnet::Magnet;
 use crate::proto::metainfo::Metainfo;
 
 use super::super::api::{Ask, Reply, Slot};
+use super::super::load;
 use super::super::run::Occurrence;
+use super::super::watched::Listed;
 use super::{json, metrics, page};
 
 /// How long the run may take to answer. It is at most busy with a file.
@@ -87,8 +90,18 @@ fn info_hash(text: &str) -> Result<InfoHash, Refusal> {
 }
 
 fn add(body: &[u8]) -> Result<Ask, Refusal> {
+    let text = std::str::from_utf8(body).ok();
+    if let Some(text) = text.filter(|text| load::is_link(text.trim_start())) {
+        return match Magnet::parse(text) {
+            Ok(magnet) => Ok(Ask::Add(Listed::Link(magnet.into()).into(), body.to_vec())),
+            Err(error) => Err((400, format!("the body is no magnet link: {error}"))),
+        };
+    }
     match Metainfo::from_bytes(body) {
-        Ok(metainfo) => Ok(Ask::Add(metainfo.into(), body.to_vec())),
+        Ok(metainfo) => Ok(Ask::Add(
+            Listed::Torrent(metainfo.into()).into(),
+            body.to_vec(),
+        )),
         Err(error) => Err((400, format!("the body is no torrent: {error}"))),
     }
 }
