@@ -72,6 +72,7 @@
 //! | 7, 23 | IPv6 and compact peers | [`base::endpoint`], [`proto::tracker::http`] |
 //! | 9, 53 | magnet links, metadata | [`proto::magnet`], [`proto::peer::metadata`], [`core::swarm::metadata`], [`app::peer::fetcher`] |
 //! | 10 | extension handshake | [`proto::peer::extended`] |
+//! | 11 | peers of peers | [`proto::peer::pex`], [`core::swarm`] |
 //! | 12 | tiers of trackers | [`core::announce`] |
 //! | 15, 41 | UDP trackers | [`proto::tracker::udp`], [`core::tracker::ConnectionIds`], [`net::datagrams`], [`core::udp_announce`] |
 //! | 19 | web seeds | [`proto::web_seed`], [`core::swarm`], [`app::peer::web_seed`] |

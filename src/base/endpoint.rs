@@ -97,6 +97,17 @@ impl Scope {
     }
 }
 
+/// Whether a peer at `ip` may be told of `addr`, or believed to know of it ([`Scope::may_name`]). Addresses of a link lack their interface where they
+/// are told, so nobody is told of them.
+#[must_use]
+pub fn may_be_told_to(addr: SocketAddr, ip: IpAddr) -> bool {
+    let of_link = match addr.ip().to_canonical() {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    is_dialable(addr) && !of_link && Scope::of(ip).may_name(addr.ip())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,6 +160,30 @@ mod tests {
             compact(&["[::ffff:1.2.3.4]:5".parse().unwrap()]),
             [1, 2, 3, 4, 0, 5]
         );
+    }
+
+    #[test]
+    fn addresses_are_told_where_they_mean_something() {
+        let told = |addr: &str, ip: &str| {
+            let addr = format!("{addr}:7").parse().unwrap();
+            may_be_told_to(addr, ip.parse().unwrap())
+        };
+        let (host, site, world) = ("127.0.0.1", "10.1.2.3", "198.51.100.1");
+        assert!(told(host, "127.9.9.9") && told(host, "::1") && told("[::1]", host));
+        assert!(!told(host, site) && !told(host, world) && !told("[::ffff:127.0.0.1]", site));
+        for inner in ["192.168.1.1", "172.16.0.1", "100.64.0.1", "[fd00::1]"] {
+            assert!(
+                told(inner, site) && told(inner, host) && told(inner, "fe80::1"),
+                "{inner}"
+            );
+            assert!(
+                !told(inner, world) && !told(inner, "2001:db8::1"),
+                "{inner}"
+            );
+        }
+        assert!(told(world, site) && told("[2001:db8::2]", world) && told("100.128.0.1", world));
+        assert!(!told("[fe80::2]", "fe80::1") && !told("169.254.0.1", site));
+        assert!(!told("224.0.0.1", site) && !told("0.0.0.0", site));
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod announces;
 mod browser;
 mod creators;
 mod encryption;
+mod gossip;
 mod ipv6;
 mod magnet;
 mod mixed;

@@ -278,6 +278,19 @@ fn transmission(host: &Host, torrent: &Path, folder: &Path, home: &Path) -> Comm
     command
 }
 
+/// libtorrent with what it does not do otherwise: words such as `pex`, `peer=ADDR:PORT` to connect to, `down=BYTES` a second.
+pub fn libtorrent_with(
+    verb: &str,
+    host: &Host,
+    torrent: &Path,
+    folder: &Path,
+    words: &str,
+) -> Process {
+    let mut command = libtorrent(verb, host, torrent, folder);
+    command.env("LIBTORRENT_PEER", words);
+    Process::start(&format!("Libtorrent {verb} on {}", host.address), command)
+}
+
 fn libtorrent(verb: &str, host: &Host, torrent: &Path, folder: &Path) -> Command {
     let mut command = host.command("python3");
     command.args(["-W", "ignore", LIBTORRENT, verb]);

@@ -1,16 +1,18 @@
 """A peer made of libtorrent: python3 libtorrent_peer.py get|stay|seed|superseed TORRENT FOLDER [ADDRESS] [--encrypt=rc4|plaintext|both]
 
-TORRENT may be a magnet link.
+TORRENT may be a magnet link. LIBTORRENT_PEER in the environment may hold words: pex, peer=ADDR:PORT, down=BYTES a second.
 
 With an ADDRESS it shares a machine with other peers, or has no other, and uses TCP only: over loopback its uTP carries a tenth of that.
 With --encrypt it takes no connection without an encrypted handshake, and for the rest of it what is named.
 Prints `seeding` or `complete` once the payload is whole and in its files, and then seeds until it is stopped, so `stay` is what `get` is."""
+import os
 import sys
 import libtorrent
 
 encrypt = [word.split("=")[1] for word in sys.argv if word.startswith("--encrypt=")]
 words = [word for word in sys.argv[1:] if not word.startswith("--encrypt=")]
 verb, torrent, folder = words[:3]
+extra = dict(word.partition("=")[::2] for word in os.environ.get("LIBTORRENT_PEER", "").split())
 settings = {
     "enable_dht": False, "enable_lsd": False, "enable_upnp": False, "enable_natpmp": False,
     "alert_mask": libtorrent.alert.category_t.error_notification
@@ -35,11 +37,17 @@ else:
     params = libtorrent.add_torrent_params()
     params.ti = libtorrent.torrent_info(torrent)
 params.save_path = folder
-params.flags |= libtorrent.torrent_flags.disable_pex
+if "pex" not in extra:
+    params.flags |= libtorrent.torrent_flags.disable_pex
 if verb == "superseed":
     params.flags |= libtorrent.torrent_flags.super_seeding
 leeches = verb in ("get", "stay")
 handle = session.add_torrent(params)
+if "down" in extra:
+    handle.set_download_limit(int(extra["down"]))
+if "peer" in extra:
+    address, _, port = extra["peer"].rpartition(":")
+    handle.connect_peer((address, int(port)))
 told = False
 while True:
     session.wait_for_alert(200)

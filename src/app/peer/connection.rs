@@ -13,10 +13,10 @@ use crate::disk::pool::{Buffer, Pool};
 use crate::net::decrypted::Ahead;
 use crate::net::inbox::{Broken, Frame, Inbox, Stock};
 use crate::net::tcp;
-use crate::proto::peer::extended::{ExtendedHandshake, UT_METADATA};
+use crate::proto::peer::extended::{ExtendedHandshake, UT_METADATA, UT_PEX};
 use crate::proto::peer::message::{self, Fault, Message};
-use crate::proto::peer::metadata;
 use crate::proto::peer::mse::Rc4;
+use crate::proto::peer::{metadata, pex};
 
 use super::batches::{Batches, LARGE, SMALL};
 use super::greeting::Greeted;
@@ -80,7 +80,7 @@ pub fn run(torrent: &Arc<Torrent>, greeted: Greeted, listen_port: u16) {
     if theirs.extended {
         let metadata_size = Swarm::offered_size(&torrent.metainfo);
         let hello = ExtendedHandshake {
-            extensions: extensions(metadata_size.is_some()),
+            extensions: extensions(metadata_size.is_some(), torrent.exchanges_peers()),
             metadata_size,
             upload_only: torrent.stats().left == 0,
             ..introduction(addr, listen_port)
@@ -114,8 +114,11 @@ pub fn run(torrent: &Arc<Torrent>, greeted: Greeted, listen_port: u16) {
 
 /// The extensions that we speak, and the numbers under which we receive them (BEP 10).
 #[must_use]
-pub fn extensions(metadata: bool) -> BTreeMap<String, u8> {
-    let spoken = [(metadata, metadata::NAME, UT_METADATA)];
+pub fn extensions(metadata: bool, pex: bool) -> BTreeMap<String, u8> {
+    let spoken = [
+        (metadata, metadata::NAME, UT_METADATA),
+        (pex, pex::NAME, UT_PEX),
+    ];
     let spoken = spoken.into_iter().filter(|(speaks, ..)| *speaks);
     spoken
         .map(|(_, name, number)| (name.to_owned(), number))

@@ -154,7 +154,7 @@ impl Fetcher {
             outbox.send(&Message::HaveNone);
         }
         let hello = ExtendedHandshake {
-            extensions: connection::extensions(true),
+            extensions: connection::extensions(true, false),
             ..connection::introduction(addr, listen_port)
         };
         outbox.send(&hello.message());

@@ -146,6 +146,7 @@ fn start(options: Options, torrents: Vec<Job>) -> Result<Run, Failure> {
         request_timeout: options.request_timeout.unwrap_or(defaults.request_timeout),
         sequential: options.sequential,
         super_seed: options.super_seed,
+        pex: options.pex.unwrap_or(true),
         // The other half is for partial pieces: asking for less is cheaper than writing blocks early and reading them back.
         max_unverified: (cache / 2).max(1),
         ..defaults

@@ -52,6 +52,7 @@ pub fn complete(options: &mut Options, loaded: &Loaded) {
     options.max_download = options.max_download.or(seeder.max_download_rate);
     options.max_uploads = options.max_uploads.or(slots);
     options.request_timeout = seeder.piece_request_timeout.map(seconds);
+    options.pex = options.pex.or(network.pex_enabled);
     options.cache = options.cache.or(seeder.cache_size);
     options.max_peers = options.max_peers.or(peers);
     options.encryption = options.encryption.or(network.encryption);
@@ -110,7 +111,7 @@ impl Setting {
 }
 
 /// What has more sources than the command line: the option and the key of each.
-const NAMES: [(Option<&str>, Option<&str>); 15] = [
+const NAMES: [(Option<&str>, Option<&str>); 16] = [
     (Some("--output"), None),
     (Some("--port"), Some("network.listen_port_range")),
     (Some("--bind"), Some("network.bind")),
@@ -124,6 +125,7 @@ const NAMES: [(Option<&str>, Option<&str>); 15] = [
     (None, Some("seeder.piece_request_timeout")),
     (None, Some("network.send_buffer")),
     (None, Some("network.receive_buffer")),
+    (Some("--no-pex"), Some("network.pex_enabled")),
     (None, Some("network.dht_enabled")),
     (Some("--port-mapping"), Some("network.upnp_enabled")),
 ];
@@ -151,6 +153,11 @@ pub fn table(options: &Options, loaded: &Loaded) -> Vec<Setting> {
         format!("{} s", timeout.as_secs()),
         buffer(network.send_buffer),
         buffer(network.receive_buffer),
+        if options.pex.unwrap_or(true) {
+            "peers are exchanged".into()
+        } else {
+            "nothing is exchanged".into()
+        },
         network.dht_enabled.unwrap_or(false).to_string(),
         options.port_mapping.unwrap_or(false).to_string(),
     ];
@@ -169,6 +176,7 @@ pub fn table(options: &Options, loaded: &Loaded) -> Vec<Setting> {
         seeder.piece_request_timeout.is_some(),
         network.send_buffer.is_some(),
         network.receive_buffer.is_some(),
+        network.pex_enabled.is_some(),
         network.dht_enabled.is_some(),
         network.upnp_enabled.is_some(),
     ];

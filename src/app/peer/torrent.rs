@@ -97,6 +97,8 @@ pub struct Torrent {
     pub storage: Arc<Storage>,
     /// What surrounds it.
     pub setting: Setting,
+    /// Peers are told of each other.
+    pex: bool,
     state: Mutex<State>,
     tick: Condvar,
     idle: Condvar,
@@ -138,10 +140,13 @@ impl Torrent {
         metainfo: Arc<Metainfo>,
         storage: Arc<Storage>,
         holdings: Holdings,
-        config: Config,
+        mut config: Config,
         setting: Setting,
     ) -> Arc<Self> {
         let geometry = metainfo.geometry;
+        // BEP 27: peers of a private torrent come from its trackers alone.
+        config.pex &= !metainfo.private;
+        let pex = config.pex;
         let seed = fastrand::u64(..);
         let mut swarm = Swarm::new(
             config,
@@ -179,6 +184,7 @@ impl Torrent {
                 metainfo,
                 storage,
                 setting,
+                pex,
                 state: Mutex::new(state),
                 tick: Condvar::new(),
                 idle: Condvar::new(),
@@ -202,6 +208,12 @@ impl Torrent {
     #[must_use]
     pub fn geometry(&self) -> Geometry {
         self.metainfo.geometry
+    }
+
+    /// Whether peers are told of each other (BEP 11).
+    #[must_use]
+    pub const fn exchanges_peers(&self) -> bool {
+        self.pex
     }
 
     /// Totals and rates.

@@ -8,7 +8,7 @@ use crate::base::geometry::PieceIndex;
 use crate::base::time::Time;
 use crate::proto::peer::extended::ExtendedHandshake;
 use crate::proto::peer::message::Message;
-use crate::proto::peer::metadata;
+use crate::proto::peer::{metadata, pex};
 
 use super::Swarm;
 use super::event::{Action, Close, PeerKey, Source};
@@ -34,7 +34,11 @@ impl Swarm {
             out.push(Action::Close { peer: key, reason });
             return;
         }
+        let listens = peer.listen.is_some();
         self.peers.insert(key, peer);
+        if listens {
+            self.neighbourhood_changed(now);
+        }
         self.wake_by(now, now + super::KEEP_ALIVE);
         self.introduce_ourselves(now, key, out);
         if self.assigner.is_active() {
@@ -90,7 +94,10 @@ impl Swarm {
 
     fn learn_address(&mut self, now: Time, peer: &Peer, addr: SocketAddr) {
         match self.peers.values_mut().find(|p| p.id == peer.id) {
-            Some(twin) if twin.listen.is_none() => twin.listen = Some(addr),
+            Some(twin) if twin.listen.is_none() => {
+                twin.listen = Some(addr);
+                self.neighbourhood_changed(now);
+            }
             Some(twin) if twin.listen == Some(addr) => {}
             // A second address of the same peer.
             _ => self.roster.rest(now, addr, REST, &mut self.rng),
@@ -235,6 +242,9 @@ impl Swarm {
         if let Some(&number) = said.extensions.get(metadata::NAME) {
             peer.metadata.number = number;
         }
+        if let Some(&number) = said.extensions.get(pex::NAME) {
+            peer.pex.number = number;
+        }
         peer.upload_only = said.upload_only;
         peer.client = said.client.clone().unwrap_or_default();
         if let (Some(port), None) = (said.listen_port, peer.listen) {
@@ -242,6 +252,8 @@ impl Swarm {
             peer.listen = Some(addr);
             self.roster.connected(now, addr, Source::Gossip);
         }
+        // It may be new to others, and others to it.
+        self.neighbourhood_changed(now);
         // Another only seed keeps its pieces to itself as we do, but says that it wants none.
         if said.upload_only && self.is_complete() {
             self.met_seed(now, key, out);
@@ -301,6 +313,7 @@ impl Swarm {
         self.web_seeds -= usize::from(peer.web_seed.is_some());
         if let Some(addr) = peer.listen {
             self.roster.lost(now, addr, &mut self.rng);
+            self.neighbourhood_changed(now);
         }
         // Whoever has sent nothing cannot have lied.
         if peer.download.traffic.total > 0 {

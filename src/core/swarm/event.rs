@@ -227,6 +227,8 @@ pub struct Config {
     pub sequential: bool,
     /// Bytes of complete pieces that may wait for their hash; beyond this, fewer blocks are asked for.
     pub max_unverified: u64,
+    /// Tell peers of each other (BEP 11), and dial those that they tell of.
+    pub pex: bool,
     /// While we are the only seed, show each piece to one peer at a time. Off: behave as an ordinary seed from the start.
     pub assign: bool,
     /// The same as BEP 16 has it: a peer is shown the next piece only once somebody else has the one before. Nothing without `assign`.
@@ -242,6 +244,7 @@ impl Default for Config {
             request_timeout: Duration::from_secs(30),
             sequential: false,
             max_unverified: 64 << 20,
+            pex: false,
             assign: true,
             super_seed: false,
         }

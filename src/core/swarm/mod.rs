@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | `connect` | who may connect, who has to go |
 //! | `trace`, `blame` | who lies, and what becomes of it |
+//! | `pex` | whom to tell of which peers, and what to believe |
 //! | `roster`, `priority` | whom to dial, and when again |
 //! | `download`, `picker`, `partial`, `rarity`, `pipeline` | which block to ask whom for, and how many at once |
 //! | `recall` | which block to call back from a busy peer, for an idle one |
@@ -30,6 +31,7 @@ mod fast;
 pub mod metadata;
 mod partial;
 mod peer;
+mod pex;
 mod picker;
 mod pipeline;
 mod priority;
@@ -57,7 +59,7 @@ use crate::base::id::PeerId;
 use crate::base::time::Time;
 use crate::core::rate::Capacity;
 use crate::proto::metainfo::Metainfo;
-use crate::proto::peer::extended::{ExtendedHandshake, HANDSHAKE_ID, UT_METADATA};
+use crate::proto::peer::extended::{ExtendedHandshake, HANDSHAKE_ID, UT_METADATA, UT_PEX};
 use crate::proto::peer::message::Message;
 
 use allowance::Allowance;
@@ -129,6 +131,8 @@ pub struct Swarm {
     uplink: Capacity,
     /// What others may have of the torrent itself.
     metadata: Option<Arc<Metainfo>>,
+    /// Counts the peers with known addresses that came and went.
+    neighbourhood: u64,
     wake: Option<Time>,
     /// When the uplink has to be looked at: far more often than everything else that comes with time.
     uplink_due: Option<Time>,
@@ -174,6 +178,7 @@ impl Swarm {
             wasted: 0,
             uplink: Capacity::new(Duration::from_millis(250)),
             metadata: None,
+            neighbourhood: 0,
             wake: None,
             uplink_due: None,
             closed: false,
@@ -325,6 +330,10 @@ impl Swarm {
                 id: UT_METADATA,
                 payload,
             } => self.metadata_asked(key, &payload, out),
+            Message::Extended {
+                id: UT_PEX,
+                payload,
+            } => self.heard_of_peers(now, key, &payload),
             _ => {}
         }
     }
@@ -364,6 +373,7 @@ impl Swarm {
             self.fill_all(now, out);
         }
         self.watch_holders(now);
+        self.tell_of_peers(now, out);
         self.check_assigned(now, out);
         self.adapt_slots(now);
         self.review_slots(now, out);

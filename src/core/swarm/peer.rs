@@ -14,6 +14,7 @@ use super::assign::Assignment;
 use super::event::PeerKey;
 use super::fast::Allowed;
 use super::metadata::Serving;
+use super::pex::Exchange;
 use super::pipeline::Pipeline;
 use super::trace::Who;
 use super::uplink::Writer;
@@ -186,6 +187,7 @@ pub(super) struct Peer {
     pub(super) download: Download,
     pub(super) faults: Faults,
     pub(super) metadata: Serving,
+    pub(super) pex: Exchange,
 }
 
 impl Peer {
@@ -249,6 +251,7 @@ impl Peer {
             },
             faults: Faults::default(),
             metadata: Serving::default(),
+            pex: Exchange::default(),
         }
     }
 

@@ -14,6 +14,8 @@ use super::priority::priority;
 
 /// Addresses kept at most. A tracker hands out fifty at a time; strangers could hand out any number.
 const MAX_KNOWN: usize = 2000;
+/// Of these, as many may be hearsay: what peers tell of peers.
+const MAX_GOSSIP: usize = 1000;
 /// Dials under way at once. Home routers and firewalls choke on more.
 const MAX_DIALLING: usize = 32;
 /// Bans kept at most; the oldest go first.
@@ -90,7 +92,9 @@ impl Roster {
             }
             return;
         }
-        if self.known.len() >= MAX_KNOWN && !self.evict(source) {
+        let full =
+            self.known.len() >= MAX_KNOWN || (source == Source::Gossip && self.is_full_of_gossip());
+        if full && !self.evict(source) {
             return;
         }
         let state = State::Never;
@@ -109,6 +113,11 @@ impl Roster {
     pub(super) fn known(&self) -> impl Iterator<Item = (SocketAddr, Source)> {
         let good = self.known.iter().filter(|(_, k)| k.state != State::Never);
         good.map(|(&addr, known)| (addr, known.source))
+    }
+
+    fn is_full_of_gossip(&self) -> bool {
+        let gossip = || self.known.values().filter(|k| k.source == Source::Gossip);
+        self.known.len() >= MAX_GOSSIP && gossip().count() >= MAX_GOSSIP
     }
 
     /// Makes room by forgetting the least promising address: one that failed, or was heard of from a lesser source.
@@ -399,10 +408,15 @@ mod tests {
         for n in 10..5000 {
             roster.discovered(Time::ZERO, addr(n), Source::Gossip, &mut rng);
         }
+        assert_eq!(roster.known.len(), 10 + MAX_GOSSIP);
+        let rest = u16::try_from(MAX_KNOWN - MAX_GOSSIP - 10).unwrap();
+        for n in 5000..5000 + rest {
+            roster.discovered(Time::ZERO, addr(n), Source::Tracker, &mut rng);
+        }
         assert_eq!(roster.known.len(), MAX_KNOWN);
-        roster.discovered(Time::ZERO, addr(6000), Source::Tracker, &mut rng);
+        roster.discovered(Time::ZERO, addr(7000), Source::Tracker, &mut rng);
         assert!(
-            roster.known.contains_key(&addr(6000)),
+            roster.known.contains_key(&addr(7000)),
             "better than hearsay"
         );
         assert!((0..10).all(|n| roster.known.contains_key(&addr(n))));

@@ -13,6 +13,9 @@ pub const HANDSHAKE_ID: u8 = 0;
 /// The number under which we receive metadata (BEP 9).
 pub const UT_METADATA: u8 = 1;
 
+/// The number under which we receive peers of peers (BEP 11).
+pub const UT_PEX: u8 = 2;
+
 /// What a peer says about itself. Every part is optional on the wire.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExtendedHandshake {

@@ -27,6 +27,7 @@ Network:
       --web-seed URL       an HTTP server that has the payload, besides those that the torrent names (repeatable)
       --no-web-seeds       leave those that the torrent names alone
       --encryption MODE    plain (default): only where the other side insists; preferred: where it can; or required
+      --no-pex             do not tell peers of each other, nor dial those that they tell of (never done for private torrents)
       --tracker ADDR:PORT  share: where the tracker listens (default [::]:8080, any free port if that is taken)
       --min-size SIZE      share: what is smaller is not shared; if all is, exit 8: ordinary transfer will do
 Limits:

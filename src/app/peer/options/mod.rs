@@ -81,6 +81,8 @@ pub struct Options {
     pub web_seeds: Vec<String>,
     /// `--no-web-seeds`
     pub no_web_seeds: bool,
+    /// `--no-pex`: off; on if nobody says so.
+    pub pex: Option<bool>,
     /// `--tracker`
     pub tracker: Option<SocketAddr>,
     /// `--encryption`
@@ -170,6 +172,7 @@ impl Options {
             peers: Vec::new(),
             web_seeds: Vec::new(),
             no_web_seeds: false,
+            pex: None,
             tracker: None,
             encryption: None,
             max_upload: None,

@@ -5,6 +5,7 @@ mod chaos;
 mod connections;
 mod downloads;
 mod fast;
+mod gossip;
 mod limited;
 mod shown;
 mod uploads;

@@ -1,0 +1,60 @@
+//! A swarm without a tracker: who knows one peer hears of the others from it (BEP 11).
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use support::hosts::Host;
+use support::ours::{LIMIT, Peer, Torrent};
+use support::payload;
+use support::process::Ended;
+use support::tempdir::TempDir;
+use support::tree::assert_same;
+
+const NO_TRACKER: &str = "http://127.0.0.1:1/announce";
+
+fn address(peer: &Peer, n: u8) -> String {
+    let port = &peer.wait_event("started", LIMIT)["port"];
+    format!("127.0.0.{n}:{port}")
+}
+
+/// A seeder, one in the middle that knows it and gets next to nothing, and a leecher that knows the one in the middle alone.
+/// Returns how the leecher ends.
+fn leech(create: &[&str], middle: &[&str], options: &[&str]) -> Ended {
+    let folder = TempDir::new("gossip");
+    let file = folder.join("from/payload.bin");
+    payload::file(&file, 4 << 20, 13);
+    let create = [&["-l", "64K"], create].concat();
+    let torrent = Torrent::create(&file, NO_TRACKER, &create);
+    let seeder = Peer::seed(&Host::local(1), &torrent.file, &torrent.parent, &[]);
+    let at = address(&seeder, 1);
+    let slow = [&["--peer", &at, "--max-download", "1K"], middle].concat();
+    let between = folder.folder("between");
+    let middle = Peer::get(&Host::local(2), &torrent.file, &between, &slow);
+    let at = address(&middle, 2);
+    let to = folder.folder("to");
+    let options = [&["--peer", at.as_str()], options].concat();
+    let mut leecher = Peer::get(&Host::local(3), &torrent.file, &to, &options);
+    let ended = leecher.process.wait(LIMIT);
+    if ended.code == 0 {
+        assert_same(&torrent.payload(), &to.join(&torrent.name));
+    }
+    ended
+}
+
+#[test]
+fn a_leecher_hears_of_the_seeder_from_the_one_that_it_knows() {
+    let ended = leech(&[], &[], &[]);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+}
+
+#[test]
+fn nobody_hears_of_anybody_where_the_exchange_is_off_or_the_torrent_private() {
+    let timeout = ["--timeout", "5s"];
+    assert_eq!(leech(&[], &["--no-pex"], &timeout).code, 5);
+    assert_eq!(
+        leech(&[], &[], &[&timeout[..], &["--no-pex"]].concat()).code,
+        5
+    );
+    assert_eq!(leech(&["--private"], &[], &timeout).code, 5);
+}
