@@ -37,6 +37,7 @@
 //! | `timer` | one a torrent | the swarm's deadline | an earlier deadline, the end |
 //! | `limit` | one for each direction that has ever had a limit | the moment of the next grant | a claim, another limit |
 //! | `fetcher` | one a magnet link whose metadata is not there yet | the next second, the next dial | news of a peer, the end |
+//! | `lsd` | with `--lsd`, one a family | a datagram (1 s) | a datagram |
 //! | `announcer` | one a torrent | the next announce, HTTP or UDP (10 s) | completion, the end |
 //! | `port-mapping` | one, where it is wanted | the next renewal; the gateway (2 s for each protocol, 3 s for a request over HTTP) | the end |
 //! | `hash-N` | one a core, four at most | the queue of finished pieces | a piece, the end |
@@ -74,6 +75,7 @@
 //! | 10 | extension handshake | [`proto::peer::extended`] |
 //! | 11 | peers of peers | [`proto::peer::pex`], [`core::swarm`] |
 //! | 12 | tiers of trackers | [`core::announce`] |
+//! | 14 | local discovery | [`proto::lsd`], [`core::lsd`], [`net::multicast`], [`app::peer::local`] |
 //! | 15, 41 | UDP trackers | [`proto::tracker::udp`], [`core::tracker::ConnectionIds`], [`net::datagrams`], [`core::udp_announce`] |
 //! | 19 | web seeds | [`proto::web_seed`], [`core::swarm`], [`app::peer::web_seed`] |
 //! | 16 | super-seeding | [`core::swarm`] |

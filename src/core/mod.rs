@@ -4,6 +4,7 @@ pub mod announce;
 mod back_off;
 pub mod dht;
 pub mod keep;
+pub mod lsd;
 pub mod port_mapping;
 pub mod rate;
 pub mod shares;

@@ -2,6 +2,23 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
+/// An address of an interface of this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// The address.
+    pub addr: IpAddr,
+    /// The number of the interface, for an IPv6 address; 0 for an IPv4 address, which names its interface by itself.
+    pub index: u32,
+    /// The name of the interface, for an IPv6 address; empty for an IPv4 address.
+    pub name: String,
+}
+
+/// The addresses of all interfaces, loopback included.
+#[must_use]
+pub fn all() -> Vec<Interface> {
+    platform::all()
+}
+
 /// The address that other hosts most likely reach this one at: the one that the default route would use, else any address of
 /// an interface, else loopback. Sends nothing.
 #[must_use]
@@ -9,7 +26,7 @@ pub fn likely_address() -> IpAddr {
     let routed = [("192.0.2.1", "0.0.0.0"), ("2001:db8::1", "::")]
         .into_iter()
         .filter_map(|(far, near)| source_towards(far, near));
-    let candidates = routed.chain(platform::addresses());
+    let candidates = routed.chain(all().into_iter().map(|interface| interface.addr));
     candidates
         .into_iter()
         .find(|&ip| is_reachable(ip))
@@ -35,12 +52,19 @@ fn is_reachable(ip: IpAddr) -> bool {
 
 #[cfg(target_os = "linux")]
 mod platform {
-    use super::{IpAddr, Ipv6Addr};
+    use super::{Interface, IpAddr, Ipv6Addr};
 
-    /// The addresses of all interfaces, IPv4 first, as the kernel lists them under `/proc/net`.
-    pub(super) fn addresses() -> Vec<IpAddr> {
+    /// IPv4 first, as the kernel lists them under `/proc/net`.
+    pub(super) fn all() -> Vec<Interface> {
         let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-        let mut found = ipv4(&read("/proc/net/fib_trie"));
+        let v4 = ipv4(&read("/proc/net/fib_trie")).into_iter();
+        let mut found: Vec<_> = v4
+            .map(|addr| Interface {
+                addr,
+                index: 0,
+                name: String::new(),
+            })
+            .collect();
         found.extend(ipv6(&read("/proc/net/if_inet6")));
         found
     }
@@ -59,23 +83,27 @@ mod platform {
         found
     }
 
-    /// In `if_inet6`, every line begins with the 32 hexadecimal digits of an address.
-    pub(super) fn ipv6(table: &str) -> Vec<IpAddr> {
-        let digits = table
-            .lines()
-            .filter_map(|line| line.split_whitespace().next());
-        digits
-            .filter_map(|hex| u128::from_str_radix(hex, 16).ok())
-            .map(|bits| Ipv6Addr::from(bits).into())
-            .collect()
+    /// In `if_inet6`, a line is the 32 hexadecimal digits of an address, the number of its interface in hexadecimal, three more numbers and the name.
+    pub(super) fn ipv6(table: &str) -> Vec<Interface> {
+        let row = |line: &str| {
+            let mut words = line.split_whitespace();
+            let bits = u128::from_str_radix(words.next()?, 16).ok()?;
+            let index = u32::from_str_radix(words.next()?, 16).ok()?;
+            Some(Interface {
+                addr: Ipv6Addr::from(bits).into(),
+                index,
+                name: words.next_back()?.to_owned(),
+            })
+        };
+        table.lines().filter_map(row).collect()
     }
 }
 
 #[cfg(not(target_os = "linux"))]
 mod platform {
-    use super::IpAddr;
+    use super::Interface;
 
-    pub(super) fn addresses() -> Vec<IpAddr> {
+    pub(super) fn all() -> Vec<Interface> {
         Vec::new()
     }
 }
@@ -101,7 +129,11 @@ mod tests {
         let table = "fe80000000000000000000fffe000001 02 40 20 80 eth0\n20010db8000000000000000000000007 02 40 00 80 eth0\n";
         assert_eq!(
             platform::ipv6(table)[1],
-            "2001:db8::7".parse::<IpAddr>().unwrap()
+            Interface {
+                addr: "2001:db8::7".parse().unwrap(),
+                index: 2,
+                name: "eth0".into(),
+            }
         );
     }
 

@@ -11,4 +11,4 @@ pub mod interfaces;
 pub mod random;
 mod sockets;
 
-pub use sockets::{tcp, udp};
+pub use sockets::{multicast, tcp, udp};

@@ -86,6 +86,8 @@ pub struct Network {
     pub encryption: Option<Encryption>,
     /// Peers tell each other of peers (BEP 11).
     pub pex_enabled: Option<bool>,
+    /// Peers on the local network (BEP 14).
+    pub lsd_enabled: Option<bool>,
     /// BEP 5.
     pub dht_enabled: Option<bool>,
     /// Port mapping at the router.
@@ -213,6 +215,9 @@ pub const KEYS: &[Key] = &[
     ),
     key("network", "pex_enabled", BOOL, |c, v| {
         put(&mut c.network.pex_enabled, v.as_bool())
+    }),
+    key("network", "lsd_enabled", BOOL, |c, v| {
+        put(&mut c.network.lsd_enabled, v.as_bool())
     }),
     key("network", "dht_enabled", BOOL, |c, v| {
         put(&mut c.network.dht_enabled, v.as_bool())
@@ -448,8 +453,8 @@ mod tests {
                        "cache_size": 8388608},
             "torrent_creation": {"announce": "http://t:1/announce", "piece_length": 262144, "private": false, "comment": "HiveMind"},
             "network": {"listen_port_range": [6881, 6891], "bind": "eth1", "max_connections": 60, "send_buffer": 262144,
-                        "receive_buffer": 524288, "encryption": "required", "pex_enabled": true, "dht_enabled": true,
-                        "upnp_enabled": true}
+                        "receive_buffer": 524288, "encryption": "required", "pex_enabled": true, "lsd_enabled": false,
+                        "dht_enabled": true, "upnp_enabled": true}
             }"#,
         )
         .unwrap();
@@ -481,6 +486,7 @@ mod tests {
                 receive_buffer: Some(524_288),
                 encryption: Some(Encryption::Required),
                 pex_enabled: Some(true),
+                lsd_enabled: Some(false),
                 dht_enabled: Some(true),
                 upnp_enabled: Some(true),
             },

@@ -4,6 +4,7 @@ pub mod config;
 pub mod http_date;
 pub mod keys;
 pub mod krpc;
+pub mod lsd;
 pub mod magnet;
 pub mod metainfo;
 pub mod peer;

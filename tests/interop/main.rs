@@ -18,6 +18,7 @@ mod creators;
 mod encryption;
 mod gossip;
 mod ipv6;
+mod local;
 mod magnet;
 mod mixed;
 mod page;
@@ -34,10 +35,22 @@ use support::say;
 
 /// A network of `n` hosts for clients that are all there; `None` (after a word) if it cannot be had.
 fn network(n: u8, missing: impl IntoIterator<Item = Option<String>>) -> Option<Network> {
+    with_all(missing, || Network::new(n))
+}
+
+/// The same without any IPv4.
+fn network_v6(n: u8, missing: impl IntoIterator<Item = Option<String>>) -> Option<Network> {
+    with_all(missing, || Network::v6(n))
+}
+
+fn with_all(
+    missing: impl IntoIterator<Item = Option<String>>,
+    make: impl FnOnce() -> Result<Network, String>,
+) -> Option<Network> {
     let lacking: Vec<String> = missing.into_iter().flatten().collect();
     if !lacking.is_empty() {
         say::skip(lacking.join(", "));
         return None;
     }
-    Network::new(n).map_err(say::skip).ok()
+    make().map_err(say::skip).ok()
 }

@@ -1,6 +1,6 @@
 """A peer made of libtorrent: python3 libtorrent_peer.py get|stay|seed|superseed TORRENT FOLDER [ADDRESS] [--encrypt=rc4|plaintext|both]
 
-TORRENT may be a magnet link. LIBTORRENT_PEER in the environment may hold words: pex, peer=ADDR:PORT, down=BYTES a second.
+TORRENT may be a magnet link. LIBTORRENT_PEER in the environment may hold words: pex, lsd, peer=ADDR:PORT, down=BYTES a second.
 
 With an ADDRESS it shares a machine with other peers, or has no other, and uses TCP only: over loopback its uTP carries a tenth of that.
 With --encrypt it takes no connection without an encrypted handshake, and for the rest of it what is named.
@@ -14,7 +14,7 @@ words = [word for word in sys.argv[1:] if not word.startswith("--encrypt=")]
 verb, torrent, folder = words[:3]
 extra = dict(word.partition("=")[::2] for word in os.environ.get("LIBTORRENT_PEER", "").split())
 settings = {
-    "enable_dht": False, "enable_lsd": False, "enable_upnp": False, "enable_natpmp": False,
+    "enable_dht": False, "enable_lsd": "lsd" in extra, "enable_upnp": False, "enable_natpmp": False,
     "alert_mask": libtorrent.alert.category_t.error_notification
     | libtorrent.alert.category_t.status_notification
     | libtorrent.alert.category_t.tracker_notification

@@ -39,7 +39,7 @@ impl Run {
         self.teller.note(&line);
     }
 
-    /// Tells the trackers in `tiers` about a torrent, or about what wants to become one.
+    /// Tells the trackers in `tiers` about a torrent, or about what wants to become one; and the local network, unless it is private.
     pub(super) fn announce(
         &mut self,
         index: usize,
@@ -50,8 +50,18 @@ impl Run {
         let said = move |url: &str, word| {
             drop(sender.send(Occurrence::Tracker(index, url.to_owned(), word)))
         };
+        let job = &mut self.jobs[index];
+        if let Some(local) = self.plan.local.as_ref().filter(|_| !job.metainfo.private) {
+            local.join(subject.clone());
+        }
         let identity = self.plan.identity.clone();
-        self.jobs[index].announcer = Some(Announcer::start(subject, tiers, identity, said));
+        job.announcer = Some(Announcer::start(subject, tiers, identity, said));
+    }
+
+    /// Does not tell the local network any more.
+    pub(super) fn hush(&self, index: usize) {
+        let local = self.plan.local.iter();
+        local.for_each(|local| local.leave(self.jobs[index].info_hash()));
     }
 
     /// An `info` dictionary has come that has the info-hash of the link.
@@ -101,6 +111,7 @@ impl Run {
             // BEP 27: peers come from the trackers alone, or from the operator.
             job.known
                 .retain(|&(_, source)| !private || source != Source::Gossip);
+            self.hush(index);
             self.session.give_up(&fetcher);
         }
     }

@@ -19,6 +19,7 @@ pub mod jobs;
 pub mod limits;
 mod link;
 pub mod load;
+pub mod local;
 mod onlooker;
 pub mod options;
 pub mod outbox;
@@ -52,6 +53,7 @@ use crate::net::http_client;
 
 use announcer::Identity;
 use job::Job;
+use local::LocalDiscovery;
 use options::{Command, Mode, Options, Verbosity};
 use payload::{Care, Purpose};
 use run::{Occurrence, Plan, Run};
@@ -161,6 +163,10 @@ fn start(options: Options, torrents: Vec<Job>) -> Result<Run, Failure> {
         bind: session.bind().clone(),
     };
     let maps = options.port_mapping == Some(true);
+    let local = options.lsd.unwrap_or(false).then(|| {
+        LocalDiscovery::start(session.bind(), session.listening().port(), session.clock())
+    });
+    let local = local.transpose()?;
     let watched = (options.mode == Mode::Run)
         .then(|| Watched::open(&options))
         .transpose()?;
@@ -170,6 +176,7 @@ fn start(options: Options, torrents: Vec<Job>) -> Result<Run, Failure> {
             options,
             swarm,
             identity,
+            local,
         },
         session,
         torrents,

@@ -17,6 +17,7 @@ use super::cleanup::Cleanup;
 use super::history;
 use super::job::{Job, Phase};
 use super::jobs::Jobs;
+use super::local::LocalDiscovery;
 use super::options::{Mode, Options};
 use super::payload::{Payload, storage_failure};
 use super::port_mapping::{self, PortMapping};
@@ -89,6 +90,8 @@ pub struct Plan {
     pub swarm: Config,
     /// For trackers.
     pub identity: Identity,
+    /// For the local network, if it is to know of us.
+    pub local: Option<Arc<LocalDiscovery>>,
 }
 
 /// A run under way.

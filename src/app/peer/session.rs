@@ -167,6 +167,12 @@ impl Session {
         self.encryption
     }
 
+    /// The one clock.
+    #[must_use]
+    pub const fn clock(&self) -> Clock {
+        self.clock
+    }
+
     /// The limits, which may be changed at any time.
     #[must_use]
     pub fn limits(&self) -> &Limits {

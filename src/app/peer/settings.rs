@@ -53,6 +53,7 @@ pub fn complete(options: &mut Options, loaded: &Loaded) {
     options.max_uploads = options.max_uploads.or(slots);
     options.request_timeout = seeder.piece_request_timeout.map(seconds);
     options.pex = options.pex.or(network.pex_enabled);
+    options.lsd = options.lsd.or(network.lsd_enabled);
     options.cache = options.cache.or(seeder.cache_size);
     options.max_peers = options.max_peers.or(peers);
     options.encryption = options.encryption.or(network.encryption);
@@ -111,7 +112,7 @@ impl Setting {
 }
 
 /// What has more sources than the command line: the option and the key of each.
-const NAMES: [(Option<&str>, Option<&str>); 16] = [
+const NAMES: [(Option<&str>, Option<&str>); 17] = [
     (Some("--output"), None),
     (Some("--port"), Some("network.listen_port_range")),
     (Some("--bind"), Some("network.bind")),
@@ -126,6 +127,7 @@ const NAMES: [(Option<&str>, Option<&str>); 16] = [
     (None, Some("network.send_buffer")),
     (None, Some("network.receive_buffer")),
     (Some("--no-pex"), Some("network.pex_enabled")),
+    (Some("--lsd"), Some("network.lsd_enabled")),
     (None, Some("network.dht_enabled")),
     (Some("--port-mapping"), Some("network.upnp_enabled")),
 ];
@@ -158,6 +160,7 @@ pub fn table(options: &Options, loaded: &Loaded) -> Vec<Setting> {
         } else {
             "nothing is exchanged".into()
         },
+        options.lsd.unwrap_or(false).to_string(),
         network.dht_enabled.unwrap_or(false).to_string(),
         options.port_mapping.unwrap_or(false).to_string(),
     ];
@@ -177,6 +180,7 @@ pub fn table(options: &Options, loaded: &Loaded) -> Vec<Setting> {
         network.send_buffer.is_some(),
         network.receive_buffer.is_some(),
         network.pex_enabled.is_some(),
+        network.lsd_enabled.is_some(),
         network.dht_enabled.is_some(),
         network.upnp_enabled.is_some(),
     ];

@@ -349,6 +349,9 @@ impl Run {
     }
 
     pub(super) fn leave(&mut self, index: usize) {
+        if self.jobs[index].is_active() {
+            self.hush(index);
+        }
         let job = &mut self.jobs[index];
         if !job.is_active() {
             return;

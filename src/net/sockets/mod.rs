@@ -1,4 +1,5 @@
 //! Sockets with the options that the standard library does not know.
 
+pub mod multicast;
 pub mod tcp;
 pub mod udp;

@@ -28,6 +28,7 @@ Network:
       --no-web-seeds       leave those that the torrent names alone
       --encryption MODE    plain (default): only where the other side insists; preferred: where it can; or required
       --no-pex             do not tell peers of each other, nor dial those that they tell of (never done for private torrents)
+      --lsd                find peers on the local network by multicast, and be found (never done for private torrents)
       --tracker ADDR:PORT  share: where the tracker listens (default [::]:8080, any free port if that is taken)
       --min-size SIZE      share: what is smaller is not shared; if all is, exit 8: ordinary transfer will do
 Limits:

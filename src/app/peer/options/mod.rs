@@ -83,6 +83,8 @@ pub struct Options {
     pub no_web_seeds: bool,
     /// `--no-pex`: off; on if nobody says so.
     pub pex: Option<bool>,
+    /// `--lsd`: on; off if nobody says so.
+    pub lsd: Option<bool>,
     /// `--tracker`
     pub tracker: Option<SocketAddr>,
     /// `--encryption`
@@ -173,6 +175,7 @@ impl Options {
             web_seeds: Vec::new(),
             no_web_seeds: false,
             pex: None,
+            lsd: None,
             tracker: None,
             encryption: None,
             max_upload: None,

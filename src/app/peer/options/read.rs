@@ -91,6 +91,7 @@ fn option(options: &mut Options, args: &mut lexopt::Parser, name: &str) -> Resul
         )?),
         "--web-seed" => options.web_seeds.push(web_seed(name, args.value()?)?),
         "--no-web-seeds" => options.no_web_seeds = true,
+        "--lsd" => options.lsd = Some(true),
         "--no-pex" => options.pex = Some(false),
         "--tracker" => {
             options.tracker = Some(parsed(
