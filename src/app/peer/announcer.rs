@@ -6,15 +6,14 @@ use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::base::id::{InfoHash, PeerId};
 use crate::core::announce::{Due, Schedule};
-use crate::core::swarm::event::{Source, Stats};
+use crate::core::swarm::event::Source;
 use crate::net::tcp::Bind;
 use crate::proto::tracker::{AnnounceReply, AnnounceRequest, Event};
 
 use super::asker::{Asker, Trouble};
-use super::clock::Clock;
 use super::port_mapping::Door;
+use super::subject::Subject;
 use super::threads;
 
 /// How long a tracker may take (R71).
@@ -47,22 +46,6 @@ pub struct Identity {
     pub key: u32,
     /// What announces are tied to.
     pub bind: Bind,
-}
-
-/// What is announced: a torrent, or what wants to become one.
-pub trait Subject: Send + Sync {
-    /// Its name in the protocol.
-    fn info_hash(&self) -> InfoHash;
-    /// Our name for this run.
-    fn us(&self) -> PeerId;
-    /// The one clock.
-    fn clock(&self) -> Clock;
-    /// Totals.
-    fn stats(&self) -> Stats;
-    /// Others see us at `addr`.
-    fn seen_at(&self, addr: SocketAddr);
-    /// Tells of peers that may be dialled.
-    fn discovered(&self, addrs: &[SocketAddr], source: Source);
 }
 
 /// A torrent's announcing, as long as it lasts.

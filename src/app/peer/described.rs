@@ -11,11 +11,12 @@ use crate::disk::publish::write_whole;
 use crate::proto::magnet::Magnet;
 use crate::proto::metainfo::Metainfo;
 
-use super::announcer::{Announcer, Subject};
+use super::announcer::Announcer;
 use super::job::Phase;
 use super::progress::FETCHING;
 use super::run::{Occurrence, Run};
 use super::selection::Selection;
+use super::subject::Subject;
 
 impl Run {
     /// Looks for peers that have the metadata.

@@ -22,12 +22,12 @@ use crate::proto::peer::message::{EXTENDED_ID, Message};
 use crate::proto::peer::metadata;
 use crate::proto::peer::mse::Rc4;
 
-use super::announcer::Subject;
 use super::clock::Clock;
 use super::connection;
 use super::greeting::Greeted;
 use super::link::{Far, Link};
 use super::outbox::{Outbox, Work};
+use super::subject::Subject;
 use super::threads;
 
 /// What a tracker is told to be missing, in bytes, as long as nobody knows: anything but nothing, which would be a seed.

@@ -16,12 +16,13 @@ use crate::proto::magnet::Magnet;
 use crate::proto::metainfo::Metainfo;
 use crate::proto::metainfo::path::shown;
 
-use super::announcer::{Announcer, Subject};
+use super::announcer::Announcer;
 use super::fetcher::Fetcher;
 use super::history::History;
 use super::payload::{Care, Payload, Purpose};
 use super::progress::{FETCHING, Snapshot};
 use super::selection::Selection;
+use super::subject::Subject;
 use super::torrent::Torrent;
 
 /// From the first failure to the next attempt; from then on twice as long each time.

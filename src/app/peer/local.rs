@@ -14,8 +14,8 @@ use crate::net::multicast::Group;
 use crate::net::tcp::Bind;
 use crate::proto::lsd::{Announcement, GROUP_V4, GROUP_V6, MAX_LEN, PORT};
 
-use super::announcer::Subject;
 use super::clock::Clock;
+use super::subject::Subject;
 use super::threads;
 
 /// How long to wait when a socket fails, as it does while the network is down.

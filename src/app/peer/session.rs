@@ -20,7 +20,6 @@ use crate::proto::magnet::Magnet;
 use crate::proto::metainfo::Metainfo;
 use crate::proto::peer::mse::{self, Encryption};
 
-use super::announcer::Subject;
 use super::batches::Batches;
 use super::clock::Clock;
 use super::connection;
@@ -28,6 +27,7 @@ use super::fetcher::{self, Fetcher};
 use super::greeting::{self, Greeted, NotEncrypted};
 use super::limits::Limits;
 use super::port_mapping::Door;
+use super::subject::Subject;
 use super::threads;
 use super::torrent::{Happening, Holdings, Setting, Torrent};
 

@@ -26,7 +26,6 @@ use crate::disk::storage::Storage;
 use crate::proto::metainfo::Metainfo;
 use crate::proto::peer::message::Message;
 
-use super::announcer::Subject;
 use super::batches::Batches;
 use super::clock::Clock;
 use super::limits::{Claimant, Limits};
@@ -512,32 +511,6 @@ impl Torrent {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Subject for Torrent {
-    fn info_hash(&self) -> InfoHash {
-        self.info_hash()
-    }
-
-    fn us(&self) -> PeerId {
-        self.setting.us
-    }
-
-    fn clock(&self) -> Clock {
-        self.setting.clock
-    }
-
-    fn stats(&self) -> Stats {
-        self.stats()
-    }
-
-    fn seen_at(&self, addr: SocketAddr) {
-        self.seen_at(addr);
-    }
-
-    fn discovered(&self, addrs: &[SocketAddr], source: Source) {
-        self.discovered(addrs, source);
     }
 }
 
