@@ -42,12 +42,13 @@
 //! | `port-mapping` | one, where it is wanted | the next renewal; the gateway (2 s for each protocol, 3 s for a request over HTTP) | the end |
 //! | `hash-N` | one a core, four at most | the queue of finished pieces | a piece, the end |
 //! | `examine`, `reuse`, `publish`, `remove`, `on-complete`, `farewell`, `resolver` | when needed | files; a command; HTTP or UDP (2.5 s); a name's address | – |
+//! | `dht` | one, with `--dht` | its UDP socket (half a second at most) | a datagram, the node's deadline, the end |
 //! | `signals` | one | signals | a signal |
 //! | `gate 0`, `pages`, `relay N` | six, where the status is served | epoll; a request (half a second); the run's answer (10 s) | a connection; the gate; the run |
 //! | main | one | occurrences, one second at a time | any of the above, a question over HTTP |
 //!
 //! The tracker has a few epoll workers, which never block on a connection, a `datagrams` thread with a socket of its own for each core and address (eight at most), one thread of
-//! `tiny_http`, a caretaker, with `--torrents` one that looks through the folder, and one named `reach` for each
+//! `tiny_http`, a caretaker, with `--torrents` one that looks through the folder, with `--dht-node-port` one named `dht`, and one named `reach` for each
 //! dial that somebody asks for (eight at most, 3 s each); its main thread writes the state file.
 //!
 //! ## One question, from a browser to the page

@@ -155,6 +155,7 @@ fn hello(info_hash: InfoHash, n: u8) -> Handshake {
         peer_id: PeerId([n; 20]),
         extended: false,
         fast: false,
+        dht: false,
     }
 }
 

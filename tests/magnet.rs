@@ -256,6 +256,7 @@ impl Hello {
             peer_id: PeerId([7; 20]),
             extended: true,
             fast: false,
+            dht: false,
         };
         stream.write_all(&ours.encode()).unwrap();
         let mut theirs = [0; handshake::LEN];
@@ -351,6 +352,7 @@ fn liar(origin: &Origin) -> String {
                 peer_id: PeerId([66; 20]),
                 extended: true,
                 fast: false,
+                dht: false,
             };
             stream.write_all(&ours.encode()).unwrap();
             let size = u32::try_from(metainfo.raw_info.len()).unwrap();

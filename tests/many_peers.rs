@@ -45,6 +45,7 @@ fn shake_hands(stream: &mut TcpStream, info_hash: InfoHash, n: u8) -> io::Result
         peer_id: PeerId([n; 20]),
         extended: false,
         fast: false,
+        dht: false,
     };
     stream.write_all(&hello.encode())?;
     stream.read_exact(&mut [0; handshake::LEN])

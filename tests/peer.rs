@@ -359,6 +359,7 @@ fn a_finished_download_tells_those_who_think_that_it_wants_pieces() {
         peer_id: PeerId([7; 20]),
         extended: true,
         fast: false,
+        dht: false,
     };
     stream.write_all(&hello.encode()).unwrap();
     stream.read_exact(&mut [0; handshake::LEN]).unwrap();

@@ -33,6 +33,7 @@ fn session() -> Arc<Session> {
         max_download: 0,
         cache: 24 << 20,
         encryption: Encryption::default(),
+        dht: None,
     })
     .unwrap()
 }

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::failure::Failure;
+use crate::proto::url::{self, UrlError};
 
 /// The error for a bad value: names the option, the value and what the option takes.
 pub fn bad_value(option: &str, value: impl Display, takes: &str) -> Failure {
@@ -56,6 +57,31 @@ pub fn duration(option: &str, value: OsString) -> Result<Duration, Failure> {
     let text = text(option, value)?;
     parse_duration(&text)
         .ok_or_else(|| bad_value(option, text, "a time such as 90, 90s, 15m, 2h or 1d"))
+}
+
+/// A DHT node, `HOST:PORT`; an IPv6 address stands in brackets.
+///
+/// # Errors
+/// If the value is none.
+pub fn node(option: &str, value: OsString) -> Result<(String, u16), Failure> {
+    let text = text(option, value)?;
+    let bad = |cause: &dyn Display| {
+        Failure::usage(format_args!(
+            "`{option}` does not take `{text}`: {cause}; it takes HOST:PORT"
+        ))
+    };
+    if text.contains(['/', '?', '#', '@']) {
+        return Err(bad(&"it is no host with a port"));
+    }
+    if !text.starts_with('[') && text.matches(':').count() > 1 {
+        return Err(bad(&"an IPv6 address stands in brackets"));
+    }
+    // What stands between `udp://` and the path of a tracker's URL is the same thing.
+    match url::tracker(&format!("udp://{text}")) {
+        Ok(target) => Ok((target.host, target.port)),
+        Err(UrlError::NoPort) => Err(bad(&"the port is missing")),
+        Err(error) => Err(bad(&error)),
+    }
 }
 
 fn parse_size(text: &str) -> Option<u64> {

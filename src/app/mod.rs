@@ -3,6 +3,7 @@
 pub mod args;
 pub mod config;
 pub mod create;
+pub mod dht;
 pub mod failure;
 pub mod human;
 pub mod output;

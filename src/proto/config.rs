@@ -94,15 +94,6 @@ pub struct Network {
     pub upnp_enabled: Option<bool>,
 }
 
-impl Network {
-    /// What is asked for and no program of ours does: the keys.
-    pub fn not_done(&self) -> impl Iterator<Item = &'static str> {
-        let asked = [("network.dht_enabled", self.dht_enabled)];
-        let asked = asked.into_iter().filter(|(_, on)| *on == Some(true));
-        asked.map(|(key, _)| key)
-    }
-}
-
 /// What a key is called, what it takes, and how it gets into a [`Config`].
 pub struct Key {
     /// The section that it stands in.
@@ -492,8 +483,6 @@ mod tests {
             },
         };
         assert_eq!(config, wanted);
-        let not_done: Vec<_> = config.network.not_done().collect();
-        assert_eq!(not_done, ["network.dht_enabled"]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Floor 1, bytes ⇄ checked values, in both directions. Nothing from outside gets past here unchecked.
 
 pub mod config;
+pub mod dht_state;
 pub mod http_date;
 pub mod keys;
 pub mod krpc;

@@ -47,8 +47,13 @@ pub struct Torrent {
 impl Torrent {
     /// Runs `hivebt-create` on `payload`; the .torrent lies beside it.
     pub fn create(payload: &Path, announce: &str, options: &[&str]) -> Self {
+        Self::make(payload, &[&["-a", announce], options].concat())
+    }
+
+    /// The same with nothing but `options`, such as `--no-announce`.
+    pub fn make(payload: &Path, options: &[&str]) -> Self {
         let mut command = Command::new(program("create"));
-        command.args(["--json", "--quiet", "--force", "-a", announce]);
+        command.args(["--json", "--quiet", "--force"]);
         command.args(options).arg(payload);
         let line = run_ok("hivebt-create", command, LIMIT);
         let made: Value = serde_json::from_str(&line).expect("a line of JSON");

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::options::{node, seconds, tier, web_seed};
+use super::options::{seconds, tier, web_seed};
 use super::run::{as_json, unwritable};
 use super::{help, options};
 use crate::app::failure::{Exit, Failure};
@@ -98,7 +98,7 @@ fn read(mut parser: lexopt::Parser) -> Result<Option<Options>, Failure> {
             Long("no-web-seed") => edit.web_seeds = Some(Vec::new()),
             Long("node") => {
                 let nodes = edit.nodes.get_or_insert_default();
-                nodes.push(node(parser.value()?)?);
+                nodes.push(args::node("--node", parser.value()?)?);
             }
             Long("no-node") => edit.nodes = Some(Vec::new()),
             Short('c') | Long("comment") => {

@@ -1,7 +1,6 @@
 //! The command line of creation, and what the configuration adds to it.
 
 use std::ffi::{OsStr, OsString};
-use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -13,7 +12,7 @@ use crate::app::{args, config, output};
 use crate::base::glob::Glob;
 use crate::disk::scan::Rules;
 use crate::proto::config::{Creation, MAX_PIECE_LENGTH, MIN_PIECE_LENGTH};
-use crate::proto::url::{self, UrlError};
+use crate::proto::url;
 
 /// The environment variable that stands for `--announce`.
 const ANNOUNCE: &str = "HIVEBT_ANNOUNCE";
@@ -80,7 +79,7 @@ impl Line {
                 }
                 Long("no-announce") => line.no_announce = true,
                 Short('w') | Long("web-seed") => line.web_seeds.push(web_seed(parser.value()?)?),
-                Long("node") => line.nodes.push(node(parser.value()?)?),
+                Long("node") => line.nodes.push(args::node("--node", parser.value()?)?),
                 Short('l') | Long("piece-length") => {
                     line.piece_length = Some(piece_length(parser.value()?)?);
                 }
@@ -249,28 +248,6 @@ pub(super) fn web_seed(value: OsString) -> Result<String, Failure> {
         Err(error) => Err(Failure::usage(format_args!(
             "`--web-seed` does not take `{url}`: {error}"
         ))),
-    }
-}
-
-/// A DHT node, `HOST:PORT`; an IPv6 address stands in brackets.
-pub(super) fn node(value: OsString) -> Result<(String, u16), Failure> {
-    let text = args::text("--node", value)?;
-    let bad = |cause: &dyn Display| {
-        Failure::usage(format_args!(
-            "`--node` does not take `{text}`: {cause}; it takes HOST:PORT"
-        ))
-    };
-    if text.contains(['/', '?', '#', '@']) {
-        return Err(bad(&"it is no host with a port"));
-    }
-    if !text.starts_with('[') && text.matches(':').count() > 1 {
-        return Err(bad(&"an IPv6 address stands in brackets"));
-    }
-    // What stands between `udp://` and the path of a tracker's URL is the same thing.
-    match url::tracker(&format!("udp://{text}")) {
-        Ok(target) => Ok((target.host, target.port)),
-        Err(UrlError::NoPort) => Err(bad(&"the port is missing")),
-        Err(error) => Err(bad(&error)),
     }
 }
 

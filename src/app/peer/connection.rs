@@ -87,6 +87,9 @@ pub fn run(torrent: &Arc<Torrent>, greeted: Greeted, listen_port: u16) {
         };
         outbox.introduce(hello);
     }
+    if let Some(node) = torrent.setting.dht.as_ref().filter(|_| theirs.dht) {
+        outbox.send(&Message::Port(node.addr().port()));
+    }
     let writer = {
         let (torrent, stream, outbox) = (torrent.clone(), stream.clone(), outbox.clone());
         threads::spawn("peer-writer", move || {
@@ -99,7 +102,7 @@ pub fn run(torrent: &Arc<Torrent>, greeted: Greeted, listen_port: u16) {
         })
     };
     if writer.is_some()
-        && let Err(Broken::Protocol(_)) = read(torrent, peer, &stream, ahead)
+        && let Err(Broken::Protocol(_)) = read(torrent, peer, addr, &stream, ahead)
     {
         tcp::reset_at_end(&stream);
     }
@@ -137,13 +140,29 @@ pub fn introduction(addr: SocketAddr, listen_port: u16) -> ExtendedHandshake {
     }
 }
 
-fn read(torrent: &Torrent, peer: PeerKey, stream: &TcpStream, ahead: Ahead) -> Result<(), Broken> {
+fn read(
+    torrent: &Torrent,
+    peer: PeerKey,
+    addr: SocketAddr,
+    stream: &TcpStream,
+    ahead: Ahead,
+) -> Result<(), Broken> {
     let geometry = torrent.geometry();
     let stock = FromPool(&torrent.setting.pool);
     let mut inbox = Inbox::new(ahead.of(stream));
+    // Said once; whoever says it again and again would have us ask ports.
+    let mut node = torrent.setting.dht.as_ref();
     loop {
         match inbox.next(&geometry)? {
-            Frame::Message(bytes) => torrent.message(peer, Message::decode(bytes, &geometry)?),
+            Frame::Message(bytes) => {
+                let message = Message::decode(bytes, &geometry)?;
+                if let Message::Port(port) = message
+                    && let Some(node) = node.take()
+                {
+                    node.meet(SocketAddr::new(addr.ip(), port));
+                }
+                torrent.message(peer, message);
+            }
             // We never ask for more than a block.
             Frame::Piece(block) if block.len > BLOCK => {
                 return Err(Fault::Range(message::PIECE_ID).into());

@@ -54,14 +54,15 @@ impl fmt::Display for NotEncrypted {
 
 impl std::error::Error for NotEncrypted {}
 
-/// Our handshake for a torrent.
+/// Our handshake for a torrent; `dht` if our node of the DHT may hear of it.
 #[must_use]
-pub fn ours(info_hash: InfoHash, us: PeerId) -> Handshake {
+pub fn ours(info_hash: InfoHash, us: PeerId, dht: bool) -> Handshake {
     Handshake {
         info_hash,
         peer_id: us,
         extended: true,
         fast: true,
+        dht,
     }
 }
 
@@ -107,15 +108,15 @@ fn has_hung_up(error: &io::Error) -> bool {
     )
 }
 
-/// Answers a peer that dialled us. `find` says what it may have, and `unmask` which torrent goes by a [`disguise`](crate::proto::peer::mse::disguise).
+/// Answers a peer that dialled us. `find` says what it may have, `hello` what we say of that, and `unmask` which torrent goes by a [`disguise`](crate::proto::peer::mse::disguise).
 ///
 /// # Errors
 /// If the peer says nothing sensible in time, or asks for a torrent that we do not have. [`NotEncrypted`] if that is required and is what it does not do.
 pub fn answer<T>(
     stream: TcpStream,
     addr: SocketAddr,
-    us: PeerId,
     encryption: Encryption,
+    hello: impl Fn(&T) -> Handshake,
     find: impl Fn(InfoHash) -> Option<T>,
     unmask: impl Fn(&Digest) -> Option<InfoHash>,
 ) -> io::Result<(T, Greeted)> {
@@ -128,14 +129,15 @@ pub fn answer<T>(
         if !handshake::can_begin_with(&first[..done]) {
             let first = first[..done].to_vec();
             let agreed = answer_encrypted(&mut timed, encryption, first, unmask)?;
-            return greet(stream, addr, us, agreed, find);
+            return greet(stream, addr, agreed, hello, find);
         }
     }
     let theirs = decode(&first)?;
     if encryption == Encryption::Required {
         return Err(io::Error::other(NotEncrypted(theirs.info_hash)));
     }
-    greet(stream, addr, us, (theirs, Ahead::default(), None), find)
+    let heard = (theirs, Ahead::default(), None);
+    greet(stream, addr, heard, hello, find)
 }
 
 /// What a peer that has dialled us has said, and how it goes on.
@@ -145,12 +147,12 @@ type Heard = (Handshake, Ahead, Option<Rc4>);
 fn greet<T>(
     stream: TcpStream,
     addr: SocketAddr,
-    us: PeerId,
     (theirs, ahead, mut sending): Heard,
+    hello: impl Fn(&T) -> Handshake,
     find: impl Fn(InfoHash) -> Option<T>,
 ) -> io::Result<(T, Greeted)> {
     let found = find(theirs.info_hash).ok_or(io::ErrorKind::NotFound)?;
-    let mut hello = ours(theirs.info_hash, us).encode();
+    let mut hello = hello(&found).encode();
     if let Some(cipher) = &mut sending {
         cipher.apply(&mut hello);
     }

@@ -48,7 +48,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::app::failure::{Exit, Failure};
-use crate::app::{config, output, signals};
+use crate::app::{config, dht, output, signals};
 use crate::core::swarm::event;
 use crate::net::http_client;
 
@@ -65,6 +65,9 @@ use watched::Watched;
 
 /// Where a peer listens if nobody says otherwise (R74).
 const PORTS: std::ops::RangeInclusive<u16> = 6881..=6891;
+
+/// Where `run` keeps what its node of the DHT knows, below the folder of the payloads.
+const DHT_STATE: &str = ".hivebt/dht";
 
 /// Memory for unfinished pieces, in bytes, if nobody says otherwise.
 const CACHE: u64 = 24 << 20;
@@ -87,7 +90,6 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
     }
     let loaded = config::load(options.config.as_deref())?;
     settings::complete(&mut options, &loaded);
-    settings::warn(&options, &loaded);
     match options.mode {
         Mode::Share => return share::share(options),
         Mode::Wait => return wait::wait(&options),
@@ -141,6 +143,7 @@ fn start(options: Options, torrents: Vec<Job>) -> Result<Run, Failure> {
         max_download: options.max_download.unwrap_or(0),
         cache,
         encryption: options.encryption.unwrap_or_default(),
+        dht: options.dht.then(|| take_part(&options)),
     })?;
     let defaults = event::Config::default();
     let swarm = event::Config {
@@ -193,6 +196,20 @@ fn start(options: Options, torrents: Vec<Job>) -> Result<Run, Failure> {
     let watched = signals::watch(move |signal| drop(sender.send(Occurrence::Signal(signal))));
     watched.map_err(|error| Failure::new(Exit::Failed, "watch", "signals", error))?;
     Ok(run)
+}
+
+/// How it takes part in the DHT, and the port to announce there if that is another than the one listened on.
+fn take_part(options: &Options) -> (dht::Plan, Option<u16>) {
+    // Runs that end leave nothing behind; the long-lived one has a place for what it remembers.
+    let kept = (options.mode == Mode::Run).then(|| Watched::payloads(options).join(DHT_STATE));
+    let plan = dht::Plan {
+        bind: options.bind.clone().unwrap_or_default(),
+        places: options.dht_nodes.clone(),
+        state: kept,
+        read_only: options.dht_read_only,
+        external: options.advertise.map(|(ip, _)| ip),
+    };
+    (plan, options.advertise.and_then(|(_, port)| port))
 }
 
 /// Where others may look, if they may.

@@ -36,6 +36,8 @@ pub struct Overview {
     pub max_upload: u64,
     /// Bytes a second; 0 is no limit.
     pub max_download: u64,
+    /// Nodes of the DHT that it knows, of IPv4 and of IPv6, if it takes part.
+    pub dht: Option<[usize; 2]>,
     /// Its torrents, those that came first in front.
     pub torrents: Vec<Shown>,
     /// What a rule has removed of late, and what it could not.
@@ -138,6 +140,7 @@ impl Run {
             port: self.plan.identity.door.port(),
             max_upload: limits.upload.rate(),
             max_download: limits.download.rate(),
+            dht: self.session.dht().map(|stats| stats.nodes),
             torrents: shown.map(|job| Shown::of(job, detailed)).collect(),
             removed: self.cleanup.shown(),
             removed_totals: self.cleanup.totals(),

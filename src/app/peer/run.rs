@@ -330,10 +330,9 @@ impl Run {
             if let Some(failure) = self.jobs[index].overdue(timeout, stall_timeout) {
                 self.end(index, Err(failure));
             } else if self.jobs[index].is_lonely() {
-                self.jobs[index]
-                    .announcer
-                    .iter()
-                    .for_each(Announcer::more_peers_wanted);
+                let job = &self.jobs[index];
+                job.announcer.iter().for_each(Announcer::more_peers_wanted);
+                self.session.more_peers_wanted(job.info_hash());
             } else if self.has_seeded_enough(index) {
                 self.end(index, Ok(()));
             } else if let Some(wanted) = self.plan.options.until_peers
@@ -374,6 +373,7 @@ impl Run {
             let saved = self.remember(index, true);
             self.check(index, saved);
         }
+        self.session.stop();
         self.finish_removals();
         self.farewells.drain(..).for_each(Farewell::wait);
         self.mapping.take().into_iter().for_each(PortMapping::wait);

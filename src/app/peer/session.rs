@@ -4,20 +4,22 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
+use crate::app::dht;
 use crate::app::failure::{Exit, Failure};
 use crate::base::id::{InfoHash, PeerId};
 use crate::base::sha1::Digest;
-use crate::core::swarm::event::Config;
+use crate::core::swarm::event::{Config, Source};
 use crate::disk::hasher::{self, Hasher};
 use crate::disk::pool::Pool;
 use crate::disk::storage::Storage;
 use crate::net::tcp::{self, Bind};
 use crate::proto::magnet::Magnet;
 use crate::proto::metainfo::Metainfo;
+use crate::proto::peer::handshake::Handshake;
 use crate::proto::peer::mse::{self, Encryption};
 
 use super::batches::Batches;
@@ -54,6 +56,8 @@ pub struct SessionOptions {
     pub cache: u64,
     /// What connections are encrypted.
     pub encryption: Encryption,
+    /// The DHT, if it takes part in that, and the port to announce there, where it is not the one listened on.
+    pub dht: Option<(dht::Plan, Option<u16>)>,
 }
 
 /// The part of a running `hivebt-peer` that is one for all torrents.
@@ -70,6 +74,14 @@ pub struct Session {
     hasher: Arc<Hasher>,
     parties: Mutex<Parties>,
     greeting: Mutex<HashMap<IpAddr, usize>>,
+    dht: OnceLock<Dht>,
+}
+
+/// The session's node of the DHT.
+struct Dht {
+    node: Arc<dht::Node>,
+    /// The port to announce.
+    port: u16,
 }
 
 /// What an info-hash stands for here.
@@ -85,6 +97,15 @@ impl Party {
             Self::Torrent(torrent) => torrent.info_hash(),
             Self::Fetcher(fetcher) => fetcher.info_hash(),
         }
+    }
+
+    /// Our handshake. As long as nobody knows whether a torrent is private, it counts as private.
+    fn hello(&self, us: PeerId) -> Handshake {
+        let dht = match self {
+            Self::Torrent(torrent) => torrent.setting.dht.is_some(),
+            Self::Fetcher(_) => false,
+        };
+        greeting::ours(self.info_hash(), us, dht)
     }
 
     /// Runs a connection on the calling thread.
@@ -149,10 +170,51 @@ impl Session {
                 })?),
                 parties: Mutex::default(),
                 greeting: Mutex::default(),
+                dht: OnceLock::new(),
             });
+        if let Some((plan, port)) = &options.dht {
+            session.take_part(plan, *port)?;
+        }
         let acceptor = session.clone();
         threads::spawn("accept", move || acceptor.accept(&listener));
         Ok(session)
+    }
+
+    /// Begins with the DHT, at the port of the listener if it is free.
+    fn take_part(self: &Arc<Self>, plan: &dht::Plan, port: Option<u16>) -> Result<(), Failure> {
+        let session = Arc::downgrade(self);
+        let found = move |info_hash, peers: &[SocketAddr]| {
+            let session = Weak::upgrade(&session);
+            let party = session.and_then(|s| s.parties().by_hash.get(&info_hash).cloned());
+            if let Some(Party::Torrent(torrent)) = party {
+                torrent.discovered(peers, Source::Gossip);
+            }
+        };
+        let node = dht::Node::start(plan.clone(), self.listening, false, found)?;
+        let port = port.unwrap_or(self.listening.port());
+        // It is the only one that there ever is.
+        let _ = self.dht.set(Dht { node, port });
+        Ok(())
+    }
+
+    /// How its node of the DHT is doing, if it has one.
+    #[must_use]
+    pub fn dht(&self) -> Option<crate::core::dht::Stats> {
+        self.dht.get().map(|dht| dht.node.stats())
+    }
+
+    /// A torrent lacks peers: the DHT is asked earlier than it would be.
+    pub fn more_peers_wanted(&self, info_hash: InfoHash) {
+        if let Some(dht) = self.dht.get() {
+            dht.node.hurry(info_hash);
+        }
+    }
+
+    /// Ends what goes on beside the torrents.
+    pub fn stop(&self) {
+        if let Some(dht) = self.dht.get() {
+            dht.node.stop();
+        }
     }
 
     /// The local address and interface.
@@ -201,6 +263,8 @@ impl Session {
         on_happening: impl Fn(Happening) + Send + Sync + 'static,
     ) -> Arc<Torrent> {
         let session = self.clone();
+        // Peers of a private torrent come from its trackers alone (BEP 27).
+        let dht = self.dht.get().filter(|_| !metainfo.private);
         let setting = Setting {
             clock: self.clock,
             us: self.us,
@@ -212,9 +276,15 @@ impl Session {
             pool: self.pool.clone(),
             batches: self.batches.clone(),
             hasher: self.hasher.clone(),
+            dht: dht.map(|dht| dht.node.clone()),
         };
+        let places = metainfo.nodes.clone();
         let torrent = Torrent::start(metainfo, storage, holdings, config, setting);
         self.enter(Party::Torrent(torrent.clone()));
+        if let Some(dht) = dht {
+            dht.node.begin_at(places);
+            dht.node.join(torrent.info_hash(), dht.port);
+        }
         torrent
     }
 
@@ -246,6 +316,9 @@ impl Session {
     /// Ends a torrent's connections and forgets it.
     pub fn remove(&self, torrent: &Torrent) {
         self.parties().remove(torrent.info_hash());
+        if let Some(dht) = self.dht.get() {
+            dht.node.leave(torrent.info_hash());
+        }
         torrent.stop();
     }
 
@@ -258,7 +331,7 @@ impl Session {
     fn dial(self: &Arc<Self>, party: &Party, addr: SocketAddr) {
         let (session, on_its_way) = (self.clone(), party.clone());
         let dialled = threads::spawn("peer", move || {
-            let hello = greeting::ours(on_its_way.info_hash(), session.us);
+            let hello = on_its_way.hello(session.us);
             match greeting::dial(&session.bind, session.encryption, addr, &hello) {
                 Ok(greeted) => on_its_way.run(greeted, session.door.port()),
                 Err(error) => {
@@ -298,8 +371,9 @@ impl Session {
         threads::spawn("peer", move || {
             let find = |info_hash| session.parties().by_hash.get(&info_hash).cloned();
             let unmask = |disguise: &Digest| session.parties().disguises.get(disguise).copied();
-            let (us, encryption) = (session.us, session.encryption);
-            let answered = greeting::answer(stream, addr, us, encryption, find, unmask);
+            let hello = |party: &Party| party.hello(session.us);
+            let encryption = session.encryption;
+            let answered = greeting::answer(stream, addr, encryption, hello, find, unmask);
             drop(place);
             match answered {
                 Ok((party, greeted)) => party.run(greeted, session.door.port()),

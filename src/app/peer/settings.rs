@@ -5,11 +5,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::app::config::Loaded;
-use crate::app::{human, output};
+use crate::app::human;
 use crate::core::swarm::event;
 use crate::net::tcp::Bind;
 
-use super::options::{Mode, Options, Verbosity};
+use super::options::Options;
 use super::{CACHE, PORTS};
 
 /// Who said what counts.
@@ -51,6 +51,7 @@ pub fn complete(options: &mut Options, loaded: &Loaded) {
     options.max_upload = options.max_upload.or(seeder.max_upload_rate);
     options.max_download = options.max_download.or(seeder.max_download_rate);
     options.max_uploads = options.max_uploads.or(slots);
+    options.dht |= network.dht_enabled == Some(true);
     options.request_timeout = seeder.piece_request_timeout.map(seconds);
     options.pex = options.pex.or(network.pex_enabled);
     options.lsd = options.lsd.or(network.lsd_enabled);
@@ -67,17 +68,6 @@ pub fn complete(options: &mut Options, loaded: &Loaded) {
     if network.send_buffer.or(network.receive_buffer).is_some() {
         let bind = options.bind.get_or_insert_default();
         (bind.send_buffer, bind.receive_buffer) = (network.send_buffer, network.receive_buffer);
-    }
-}
-
-/// Says once what the configuration asks for and this program does not do.
-pub fn warn(options: &Options, loaded: &Loaded) {
-    if options.verbosity > Verbosity::Quiet && options.mode != Mode::Doctor {
-        for key in loaded.config.network.not_done() {
-            output::note(format_args!(
-                "warning: the configuration asks for `{key}`, which this version does not do"
-            ));
-        }
     }
 }
 
@@ -128,7 +118,7 @@ const NAMES: [(Option<&str>, Option<&str>); 17] = [
     (None, Some("network.receive_buffer")),
     (Some("--no-pex"), Some("network.pex_enabled")),
     (Some("--lsd"), Some("network.lsd_enabled")),
-    (None, Some("network.dht_enabled")),
+    (Some("--dht"), Some("network.dht_enabled")),
     (Some("--port-mapping"), Some("network.upnp_enabled")),
 ];
 
@@ -161,7 +151,7 @@ pub fn table(options: &Options, loaded: &Loaded) -> Vec<Setting> {
             "nothing is exchanged".into()
         },
         options.lsd.unwrap_or(false).to_string(),
-        network.dht_enabled.unwrap_or(false).to_string(),
+        options.dht.to_string(),
         options.port_mapping.unwrap_or(false).to_string(),
     ];
     let seeder = &loaded.config.seeder;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use crate::app::dht::Node;
 use crate::base::bitfield::Bitfield;
 use crate::base::geometry::{Block, Geometry, PieceIndex};
 use crate::base::id::{InfoHash, PeerId};
@@ -73,6 +74,8 @@ pub struct Setting {
     pub batches: Arc<Batches>,
     /// Who hashes and writes finished pieces.
     pub hasher: Arc<Hasher>,
+    /// Our node of the DHT; none for a private torrent.
+    pub dht: Option<Arc<Node>>,
 }
 
 /// Pieces, as a torrent begins.

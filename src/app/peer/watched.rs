@@ -38,14 +38,9 @@ impl Watched {
     /// # Errors
     /// [`Exit::Storage`] if it cannot be made or read.
     pub fn open(options: &Options) -> Result<Self, Failure> {
-        let output = options.output.clone();
-        let (list, payloads) = match &options.watch {
-            Some(list) => (list.clone(), output.unwrap_or_else(|| list.clone())),
-            None => {
-                let output = super::here(output.unwrap_or_default());
-                (output.join(USUAL), output)
-            }
-        };
+        let payloads = Self::payloads(options);
+        let list = options.watch.clone();
+        let list = list.unwrap_or_else(|| payloads.join(USUAL));
         let made = if options.watch.is_none() {
             fs::create_dir_all(&list)
         } else {
@@ -63,6 +58,15 @@ impl Watched {
             due: Instant::now(),
             payloads,
         })
+    }
+
+    /// Where payloads go.
+    pub(super) fn payloads(options: &Options) -> PathBuf {
+        let output = options.output.as_ref().or(options.watch.as_ref());
+        match &options.watch {
+            Some(_) => output.cloned().unwrap_or_default(),
+            None => super::here(output.cloned().unwrap_or_default()),
+        }
     }
 
     /// Puts a torrent there, or a link.

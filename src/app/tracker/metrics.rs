@@ -8,6 +8,7 @@ use std::fmt::Write;
 use super::overview::{Extent, Overview, Shown};
 use super::service::Service;
 use crate::app::web::prometheus::{Label, float, head};
+use crate::core::dht::Stats;
 
 /// Swarms with series of their own. One peer is enough to know the slowest.
 const EXTENT: Extent = Extent {
@@ -143,6 +144,9 @@ fn render(overview: &Overview) -> String {
         head(name, help, kind, &mut out);
         let _ = writeln!(out, "{name} {value}");
     }
+    if let Some(dht) = now.dht {
+        of_dht(&dht, &mut out);
+    }
     for (name, help, kind, value) in OF_SWARMS {
         head(name, help, kind, &mut out);
         for shown in &overview.swarms {
@@ -157,4 +161,38 @@ fn render(overview: &Overview) -> String {
         }
     }
     out
+}
+
+/// What the node of the DHT knows and does.
+fn of_dht(dht: &Stats, out: &mut String) {
+    let nodes = dht.nodes.iter().sum::<usize>() as u64;
+    for (name, help, kind, value) in [
+        (
+            "hivebt_dht_nodes",
+            "Nodes of the DHT that were heard within the last 15 minutes",
+            "gauge",
+            nodes,
+        ),
+        (
+            "hivebt_dht_peers",
+            "Peers that have announced themselves in the DHT here",
+            "gauge",
+            dht.peers as u64,
+        ),
+        (
+            "hivebt_dht_answered_total",
+            "Questions of the DHT that were answered",
+            "counter",
+            dht.answered,
+        ),
+        (
+            "hivebt_dht_refused_total",
+            "Questions of the DHT that were one too many",
+            "counter",
+            dht.refused,
+        ),
+    ] {
+        head(name, help, kind, out);
+        let _ = writeln!(out, "{name} {value}");
+    }
 }

@@ -3,6 +3,7 @@
 mod carrier;
 mod catalog;
 mod datagrams;
+mod dht_node;
 mod doors;
 mod mapping;
 mod metrics;
@@ -209,6 +210,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failur
         state,
         zones,
         carriers,
+        dht_port,
         voice,
         json,
     }) = options::read(arguments)?
@@ -237,9 +239,16 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failur
     read_zones(zones.as_deref(), &service)?;
     let doors = Doors::open(&config, carriers)?;
     let urls: Vec<String> = doors.urls().collect();
+    let listen = config.listen.clone();
     let server = Server::start_at(doors.http, config, service, page::rooms)?;
     let datagrams = datagrams::start(&server.service, doors.udp).map_err(starting)?;
-    for url in urls {
+    let nodes = dht_port
+        .map(|port| dht_node::start(&listen, port))
+        .transpose()?;
+    let nodes = nodes.unwrap_or_default();
+    server.service.set_dht(nodes.clone());
+    let nodes_at = nodes.iter().map(|node| dht_node::url(node));
+    for url in urls.into_iter().chain(nodes_at) {
         if json {
             output::result(pages::listening_event(&url));
         }
@@ -284,6 +293,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failur
             }
         }
     }
+    nodes.iter().for_each(|node| node.stop());
     drop(torrents);
     drop(datagrams);
     server.stop();

@@ -34,6 +34,8 @@ pub(super) struct Options {
     /// A file of zones, for the policy `near`.
     pub(super) zones: Option<PathBuf>,
     pub(super) carriers: Carriers,
+    /// The port of the node of the DHT, if there is to be one.
+    pub(super) dht_port: Option<u16>,
     pub(super) voice: Voice,
     /// Whether events are told on standard output, a line of JSON each.
     pub(super) json: bool,
@@ -62,6 +64,8 @@ Where:
   -l, --listen ADDR:PORT  may be repeated; port 0 picks a free one
                           [default: [::]:8080 for IPv4 and IPv6, 0.0.0.0:8080 where IPv6 is off]
       --no-udp, --no-http serves only the other; usually both, on the same port
+      --dht-node-port PORT  also runs a node of the DHT there (UDP), at which the peers of a cluster can begin:
+                          `--dht-node` of the peer, `--node` of hivebt-create; 0 picks a free port
       --trust-proxy CIDR  believes X-Forwarded-For and `ip=` that come from these addresses; may be repeated
 
       --map CIDR=HOST     tells others of peers seen at such an address that they are at HOST (behind NAT or a
@@ -159,6 +163,7 @@ struct Line {
     state_every: Option<u32>,
     /// An option that is of no use without `--keys`.
     idle: Option<&'static str>,
+    dht_port: Option<u16>,
     no_udp: bool,
     no_http: bool,
     voice: Option<Voice>,
@@ -238,6 +243,7 @@ pub(super) fn read(
             http: !line.no_http,
             udp: !line.no_udp,
         },
+        dht_port: line.dht_port,
         voice: line.voice.unwrap_or(Voice::Normal),
         json: line.json,
     }))
@@ -345,6 +351,11 @@ impl Line {
                     line.needs_keys("--max-speed").rule.max_speed = speed;
                 }
                 Long("json") => line.json = true,
+                Long("dht-node-port") => {
+                    let takes = "a port such as 6881; 0 picks a free one";
+                    let value = parser.value()?;
+                    line.dht_port = Some(args::parsed("--dht-node-port", value, takes)?);
+                }
                 Long("no-udp") => line.no_udp = true,
                 Long("no-http") => line.no_http = true,
                 Long("config") => line.config = Some(parser.value()?.into()),

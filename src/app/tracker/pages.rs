@@ -212,7 +212,7 @@ fn statistics(service: &Service) -> Value {
 }
 
 fn sums(now: &Statistics) -> Value {
-    json!({
+    let mut sums = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "uptime": now.uptime.as_secs(),
         "torrents": now.totals.swarms,
@@ -223,7 +223,12 @@ fn sums(now: &Statistics) -> Value {
         "announces": now.announces,
         "scrapes": now.scrapes,
         "errors": now.errors,
-    })
+    });
+    if let (Some(sums), Some(dht)) = (sums.as_object_mut(), now.dht) {
+        let [v4, v6] = dht.nodes;
+        sums.insert("dht".into(), json!({"nodes": v4, "nodes6": v6, "torrents": dht.torrents, "peers": dht.peers, "answered": dht.answered, "refused": dht.refused}));
+    }
+    sums
 }
 
 /// The sums and the swarms with the most leechers.

@@ -3,13 +3,15 @@
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use super::Config;
 use super::catalog::{Catalog, Published, Shelf};
+use super::dht_node;
 use super::mapping::{self, Mapping};
 use super::private::Doorman;
+use crate::app::dht::Node;
 use crate::base::cidr::Cidr;
 use crate::base::id::InfoHash;
 use crate::base::time::Time;
@@ -43,6 +45,7 @@ pub(super) struct Service {
     started: Instant,
     cleaned: Mutex<Instant>,
     counters: Counters,
+    dht: OnceLock<Vec<Arc<Node>>>,
 }
 
 /// What the rules are made of.
@@ -70,6 +73,8 @@ pub(super) struct Statistics {
     pub(super) scrapes: u64,
     /// Requests that were refused.
     pub(super) errors: u64,
+    /// Of the node of the DHT, if there is one.
+    pub(super) dht: Option<crate::core::dht::Stats>,
 }
 
 impl Service {
@@ -101,6 +106,7 @@ impl Service {
             started,
             cleaned: Mutex::new(started),
             counters: Counters::default(),
+            dht: OnceLock::new(),
         }
     }
 
@@ -223,6 +229,14 @@ impl Service {
             announces: read(&self.counters.announces),
             scrapes: read(&self.counters.scrapes),
             errors: read(&self.counters.errors),
+            dht: self.dht.get().map(|nodes| dht_node::sum(nodes)),
+        }
+    }
+
+    /// These nodes of the DHT run beside it; once.
+    pub(super) fn set_dht(&self, nodes: Vec<Arc<Node>>) {
+        if !nodes.is_empty() {
+            let _ = self.dht.set(nodes);
         }
     }
 

@@ -1,7 +1,7 @@
 //! UDP sockets: of a server that strangers can reach, and of a client.
 
 use std::io;
-use std::net::{Shutdown, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Shutdown, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -51,6 +51,56 @@ fn unbound(addr: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// Binds `addr` as part of what `bind` says, at `[::]` for both families, as a peer among others: it sends from where it is reached.
+///
+/// # Errors
+/// As the kernel says: the address is taken, or not ours, or there is no such interface.
+pub fn bind_peer(bind: &Bind, addr: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = bind.socket(addr.ip(), Type::DGRAM, Protocol::UDP)?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(!addr.ip().is_unspecified())?;
+    }
+    socket.bind(&addr.into())?;
+    Ok(socket.into())
+}
+
+/// Sends a datagram from a socket of [`bind_peer`], which may be one for both families.
+///
+/// # Errors
+/// As the kernel says: there is no way to that address.
+pub fn send(socket: &UdpSocket, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
+    let both = socket.local_addr()?.is_ipv6();
+    let to = match to.ip() {
+        IpAddr::V4(ip) if both => SocketAddr::new(ip.to_ipv6_mapped().into(), to.port()),
+        _ => to,
+    };
+    socket.send_to(bytes, to).map(drop)
+}
+
+/// Waits for a datagram to a socket of [`bind_peer`] for so long, which is more than nothing. Its length and its sender; `None` if none has come.
+///
+/// # Errors
+/// As the kernel says.
+pub fn receive(
+    socket: &UdpSocket,
+    buffer: &mut [u8],
+    wait: Duration,
+) -> io::Result<Option<(usize, SocketAddr)>> {
+    socket.set_read_timeout(Some(wait))?;
+    match socket.recv_from(buffer) {
+        Ok((len, from)) => Ok(Some((
+            len,
+            SocketAddr::new(from.ip().to_canonical(), from.port()),
+        ))),
+        Err(error) => match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted => {
+                Ok(None)
+            }
+            _ => Err(error),
+        },
+    }
+}
+
 /// A client's socket: it sends to `addr`, and hears nobody else. If nobody listens there, the next call says so where the network does.
 ///
 /// # Errors
@@ -65,4 +115,28 @@ pub fn dial(bind: &Bind, addr: SocketAddr) -> io::Result<UdpSocket> {
 pub fn close(socket: &UdpSocket) {
     // Linux says that the socket is not connected, and wakes them all the same. Elsewhere they wake by themselves in a second.
     let _ = SockRef::from(socket).shutdown(Shutdown::Both);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_of_both_families_reaches_both_and_knows_the_sender_again() {
+        let ours = bind_peer(&Bind::default(), "[::]:0".parse().unwrap()).unwrap();
+        let port = ours.local_addr().unwrap().port();
+        let wait = Duration::from_secs(60);
+        for ip in ["127.0.0.1", "::1"].map(|ip| ip.parse::<IpAddr>().unwrap()) {
+            let other = bind_peer(&Bind::default(), (ip, 0).into()).unwrap();
+            let addr = other.local_addr().unwrap();
+            send(&ours, b"word", addr).unwrap();
+            let mut heard = [0; 9];
+            let from = SocketAddr::new(ip, port);
+            assert_eq!(receive(&other, &mut heard, wait).unwrap(), Some((4, from)));
+            send(&other, b"answer", from).unwrap();
+            assert_eq!(receive(&ours, &mut heard, wait).unwrap(), Some((6, addr)));
+            let soon = Duration::from_millis(1);
+            assert_eq!(receive(&ours, &mut heard, soon).unwrap(), None);
+        }
+    }
 }

@@ -15,7 +15,9 @@ use crate::base::endpoint::Scope;
 use crate::base::id::InfoHash;
 use crate::base::node::{Contact, NodeId};
 
+pub(super) use read::contacts;
 pub use read::read;
+pub(super) use write::compact_nodes;
 pub use write::{write_error, write_query, write_reply};
 
 /// Bytes of the longest datagram that is read or written: what an Ethernet frame carries.

@@ -97,8 +97,8 @@ fn reply(values: Dict<'_>) -> Option<Reply> {
     let peers = values.get(b"values").and_then(|peers| peers.list());
     let peers = peers.into_iter().flatten();
     let peers = peers.filter_map(|peer| address(peer.bytes()?));
-    let mut nodes = contacts(bytes(b"nodes"), node_len(false));
-    nodes.extend(contacts(bytes(b"nodes6"), node_len(true)));
+    let mut nodes = contacts(bytes(b"nodes").unwrap_or_default(), false);
+    nodes.extend(contacts(bytes(b"nodes6").unwrap_or_default(), true));
     Some(Reply {
         id: NodeId::from_slice(bytes(b"id")?)?,
         token: token.map(<[u8]>::to_vec),
@@ -107,9 +107,9 @@ fn reply(values: Dict<'_>) -> Option<Reply> {
     })
 }
 
-/// The nodes in a string of compact ones; none if it is not a whole number of them.
-fn contacts(bytes: Option<&[u8]>, len: usize) -> Vec<Contact> {
-    let nodes = bytes.unwrap_or_default().chunks(len);
+/// The nodes in a string of compact ones of a family; none if it is not a whole number of them.
+pub(in crate::proto) fn contacts(bytes: &[u8], is_v6: bool) -> Vec<Contact> {
+    let nodes = bytes.chunks(node_len(is_v6));
     let nodes = nodes.map(|node| {
         let (id, addr) = node.split_at_checked(20)?;
         Some(Contact {

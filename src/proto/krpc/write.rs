@@ -47,8 +47,7 @@ pub fn write_reply(transaction: &[u8], reply: &Reply, to: SocketAddr) -> Vec<u8>
     let token = reply.token.as_deref();
     values.extend(token.map(|token| (&b"token"[..], Value::from(token))));
     for (key, is_v6) in [(&b"nodes"[..], false), (b"nodes6", true)] {
-        let nodes = reply.nodes.iter();
-        let nodes = compact(nodes.filter(|node| node.addr.is_ipv6() == is_v6));
+        let nodes = compact_nodes(&reply.nodes, is_v6);
         if !nodes.is_empty() {
             values.push((key, nodes.into()));
         }
@@ -96,9 +95,10 @@ fn address(addr: SocketAddr) -> Value<'static> {
     bytes.into()
 }
 
-fn compact<'a>(nodes: impl Iterator<Item = &'a Contact>) -> Vec<u8> {
+/// The string of the nodes of a family.
+pub(in crate::proto) fn compact_nodes(nodes: &[Contact], is_v6: bool) -> Vec<u8> {
     let mut bytes = Vec::new();
-    for node in nodes {
+    for node in nodes.iter().filter(|node| node.addr.is_ipv6() == is_v6) {
         bytes.extend_from_slice(&node.id.0);
         write_compact(node.addr, &mut bytes);
     }

@@ -25,6 +25,8 @@ pub struct Handshake {
     pub extended: bool,
     /// Understands the fast extension (BEP 6).
     pub fast: bool,
+    /// Has a node of the DHT (BEP 5).
+    pub dht: bool,
 }
 
 impl Handshake {
@@ -34,7 +36,7 @@ impl Handshake {
         let mut out = [0; LEN];
         out[..20].copy_from_slice(&PROTOCOL);
         out[25] = if self.extended { 0x10 } else { 0 };
-        out[27] = if self.fast { 0x04 } else { 0 };
+        out[27] = if self.fast { 0x04 } else { 0 } | u8::from(self.dht);
         out[28..48].copy_from_slice(&self.info_hash.0);
         out[48..].copy_from_slice(&self.peer_id.0);
         out
@@ -49,6 +51,7 @@ impl Handshake {
             peer_id: PeerId::from_slice(&bytes[48..])?,
             extended: bytes[25] & 0x10 != 0,
             fast: bytes[27] & 0x04 != 0,
+            dht: bytes[27] & 0x01 != 0,
         })
     }
 }
@@ -57,26 +60,27 @@ impl Handshake {
 mod tests {
     use super::*;
 
-    fn hello(extended: bool, fast: bool) -> Handshake {
+    fn hello(extended: bool, fast: bool, dht: bool) -> Handshake {
         Handshake {
             info_hash: InfoHash([7; 20]),
             peer_id: PeerId([9; 20]),
             extended,
             fast,
+            dht,
         }
     }
 
     #[test]
     fn a_handshake_survives_the_wire() {
-        for (extended, fast) in [(false, false), (true, false), (false, true), (true, true)] {
-            let hello = hello(extended, fast);
+        for bits in 0..8 {
+            let hello = hello(bits & 1 != 0, bits & 2 != 0, bits & 4 != 0);
             assert_eq!(Handshake::decode(&hello.encode()), Some(hello));
         }
     }
 
     #[test]
     fn another_protocol_is_refused_whichever_byte_differs() {
-        let good = hello(true, true).encode();
+        let good = hello(true, true, true).encode();
         for at in 0..LEN {
             let mut bytes = good;
             bytes[at] ^= 0x80;

@@ -4,7 +4,6 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::app::config::Loaded;
 use crate::app::human;
 use crate::app::peer::options::Options;
 use crate::app::peer::payload;
@@ -18,15 +17,6 @@ use super::{Check, Finding, Subject, Tell};
 
 /// Descriptors besides those of connections: files of the payload, the listener, trackers, state.
 const BESIDES: usize = 200;
-
-/// What the configuration asks for in vain.
-pub(super) fn configuration(loaded: &Loaded, tell: Tell<'_>) {
-    for key in loaded.config.network.not_done() {
-        let says = format!("`{key}` is asked for, and this version does not do it");
-        let fix = "set it to false, or live without: peers come from trackers and `--peer`";
-        tell(Finding::warning(Check::Configuration, says, fix));
-    }
-}
 
 pub(super) fn look(options: &Options, subject: &Subject, tell: Tell<'_>) {
     tell(folder(&subject.folder));

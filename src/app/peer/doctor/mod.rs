@@ -1,5 +1,6 @@
 //! `hivebt-peer doctor`: looks at everything that a run needs before it needs it, and says what to change.
 
+mod dht;
 mod host;
 mod network;
 
@@ -39,9 +40,9 @@ impl Level {
 /// What was looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Check {
-    Configuration,
     Torrent,
     Tracker,
+    Dht,
     Clock,
     Address,
     Port,
@@ -55,9 +56,9 @@ enum Check {
 impl Check {
     const fn name(self) -> &'static str {
         match self {
-            Self::Configuration => "configuration",
             Self::Torrent => "torrent",
             Self::Tracker => "tracker",
+            Self::Dht => "dht",
             Self::Clock => "clock",
             Self::Address => "address",
             Self::Port => "port",
@@ -73,7 +74,7 @@ impl Check {
     const fn is_of_network(self) -> bool {
         matches!(
             self,
-            Self::Tracker | Self::Clock | Self::Address | Self::Port | Self::Mapping
+            Self::Tracker | Self::Dht | Self::Clock | Self::Address | Self::Port | Self::Mapping
         )
     }
 }
@@ -147,7 +148,6 @@ pub(super) fn examine(options: &Options, loaded: &Loaded) -> Result<Exit, Failur
         teller.finding(&finding);
         findings.push(finding);
     };
-    host::configuration(loaded, tell);
     match subject(options, loaded) {
         Ok(subject) => {
             subject.torrent.iter().for_each(|torrent| {
@@ -158,6 +158,7 @@ pub(super) fn examine(options: &Options, loaded: &Loaded) -> Result<Exit, Failur
                 ));
             });
             network::look(options, &subject, tell);
+            dht::look(options, &subject, tell);
             host::look(options, &subject, tell);
         }
         Err(failure) => {

@@ -29,6 +29,10 @@ Network:
       --encryption MODE    plain (default): only where the other side insists; preferred: where it can; or required
       --no-pex             do not tell peers of each other, nor dial those that they tell of (never done for private torrents)
       --lsd                find peers on the local network by multicast, and be found (never done for private torrents)
+      --dht                find peers in the DHT, too, beginning at the torrents' nodes and at peers that have one (default:
+                           off; never for private torrents)
+      --dht-node HOST:PORT likewise, beginning at this node (repeatable)
+      --dht-read-only      likewise, but answer nobody there: for hosts that others cannot reach
       --tracker ADDR:PORT  share: where the tracker listens (default [::]:8080, any free port if that is taken)
       --min-size SIZE      share: what is smaller is not shared; if all is, exit 8: ordinary transfer will do
 Limits:

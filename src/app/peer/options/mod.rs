@@ -85,6 +85,12 @@ pub struct Options {
     pub pex: Option<bool>,
     /// `--lsd`: on; off if nobody says so.
     pub lsd: Option<bool>,
+    /// `--dht`, or the configuration, or what implies it.
+    pub dht: bool,
+    /// `--dht-node`: host and port.
+    pub dht_nodes: Vec<(String, u16)>,
+    /// `--dht-read-only`
+    pub dht_read_only: bool,
     /// `--tracker`
     pub tracker: Option<SocketAddr>,
     /// `--encryption`
@@ -176,6 +182,9 @@ impl Options {
             no_web_seeds: false,
             pex: None,
             lsd: None,
+            dht: false,
+            dht_nodes: Vec::new(),
+            dht_read_only: false,
             tracker: None,
             encryption: None,
             max_upload: None,
@@ -217,6 +226,7 @@ impl Options {
             "-o" => "--output",
             "-p" => "--port",
             "--no-port-mapping" => "--port-mapping",
+            "--dht-node" | "--dht-read-only" => "--dht",
             other => other,
         };
         let given = settings::option(long).map(|option| (option, Origin::CommandLine));

@@ -93,6 +93,15 @@ fn option(options: &mut Options, args: &mut lexopt::Parser, name: &str) -> Resul
         "--no-web-seeds" => options.no_web_seeds = true,
         "--lsd" => options.lsd = Some(true),
         "--no-pex" => options.pex = Some(false),
+        "--dht" => options.dht = true,
+        "--dht-node" => {
+            options.dht = true;
+            options.dht_nodes.push(args::node(name, args.value()?)?);
+        }
+        "--dht-read-only" => {
+            options.dht = true;
+            options.dht_read_only = true;
+        }
         "--tracker" => {
             options.tracker = Some(parsed(
                 name,

@@ -6,7 +6,7 @@ use super::super::cleanup::Removed;
 use super::super::overview::{Overview, Shown, place_and_program};
 
 pub(super) fn overview(overview: &Overview) -> Value {
-    json!({
+    let mut all = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "uptime": overview.uptime.as_secs(),
         "port": overview.port,
@@ -14,7 +14,11 @@ pub(super) fn overview(overview: &Overview) -> Value {
         "max_download": overview.max_download,
         "torrents": overview.torrents.iter().map(torrent).collect::<Vec<_>>(),
         "removed": overview.removed.iter().map(removed).collect::<Vec<_>>(),
-    })
+    });
+    if let (Some(all), Some([v4, v6])) = (all.as_object_mut(), overview.dht) {
+        all.insert("dht".into(), json!({"nodes": v4, "nodes6": v6}));
+    }
+    all
 }
 
 fn removed(removed: &Removed) -> Value {

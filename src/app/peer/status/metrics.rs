@@ -120,6 +120,14 @@ pub(super) fn render(overview: &Overview) -> String {
         head(name, help, "counter", &mut out);
         let _ = writeln!(out, "{name} {value}");
     }
+    if let Some(nodes) = overview.dht {
+        let name = "hivebt_peer_dht_nodes";
+        let help = "Nodes of the DHT that were heard within the last 15 minutes";
+        head(name, help, "gauge", &mut out);
+        for (family, nodes) in ["ipv4", "ipv6"].iter().zip(nodes) {
+            let _ = writeln!(out, "{name}{{family=\"{family}\"}} {nodes}");
+        }
+    }
     let name = "hivebt_peer_torrents";
     head(name, "Torrents by what they are doing", "gauge", &mut out);
     for state in STATES {

@@ -63,6 +63,9 @@ fn totals(overview: &Overview, out: &mut String) {
     put("Up", human::rate(sum(|t| t.stats.upload_rate)));
     put("Received", human::bytes(sum(|t| t.stats.downloaded)));
     put("Sent", human::bytes(sum(|t| t.stats.uploaded)));
+    if let Some([v4, v6]) = overview.dht {
+        put("DHT nodes", Grouped((v4 + v6) as u64).to_string());
+    }
     put(
         "Running for",
         human::span(Duration::from_secs(overview.uptime.as_secs())),
@@ -228,6 +231,7 @@ mod tests {
             max_download: 0,
             removed: Vec::new(),
             removed_totals: (0, 0),
+            dht: Some([41, 1]),
             torrents,
         }
     }
@@ -254,6 +258,7 @@ mod tests {
             "25.00 % of 200 B",
             "done in about 0:15",
             "<td>waits</td><td>yes</td>",
+            "<dt>DHT nodes</dt><dd>42</dd>",
             "points=\"97,29.5 98,29.5 99,0.5 \"",
             "1 to go · hivebt peer",
             "href=\"stats\"",

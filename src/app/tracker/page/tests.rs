@@ -41,6 +41,7 @@ fn overview(swarms: Vec<Shown>) -> Overview {
             announces: 1,
             scrapes: 0,
             errors: 0,
+            dht: None,
         },
         omitted: 10_000 - swarms.len() as u64,
         swarms,
