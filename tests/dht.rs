@@ -143,7 +143,7 @@ fn a_long_lived_run_keeps_its_nodes_and_shows_how_many_there_are() {
     let kept = to.join(".hivebt/dht");
     let state = DhtState::from_bytes(&fs::read(&kept).unwrap()).unwrap();
     let nodes: Vec<_> = state.nodes.iter().map(|n| n.addr.to_string()).collect();
-    assert_eq!(nodes, [node.clone()]);
+    assert_eq!(nodes, std::slice::from_ref(&node));
     // What is no state of ours does no harm.
     fs::write(&kept, b"nonsense").unwrap();
     let mut run = start();

@@ -15,6 +15,7 @@ mod support;
 mod announces;
 mod browser;
 mod creators;
+mod dht;
 mod encryption;
 mod gossip;
 mod ipv6;
