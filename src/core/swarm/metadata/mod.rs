@@ -7,7 +7,7 @@
 //! copy, and one honest peer is enough.
 //!
 //! Memory: parts are kept as they come, the common copy is at most [`metadata::MAX_SIZE`], and copies of single peers take turns once
-//! they claim more than [`BUDGET`] together.
+//! they claim more than twice that together.
 
 mod copy;
 mod serve;
