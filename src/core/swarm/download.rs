@@ -13,6 +13,8 @@ use super::picker::{Asker, Landed};
 
 /// Blocks that nobody asked for, before the peer is dropped.
 const MAX_STRAYS: u32 = 32;
+/// How long a peer that has rejected a request has peace, if it has the block alone.
+const AFTER_REJECT: Duration = Duration::from_secs(1);
 /// Requests at once to one peer in the end game.
 const END_GAME_DEPTH: usize = 8;
 
@@ -246,6 +248,8 @@ impl Swarm {
             peer.download.allowed.refused(block.piece);
         }
         if let Some(asked) = n.and_then(|n| peer.settle(block.piece, n)) {
+            let again = *peer.download.again.get_or_insert(now + AFTER_REJECT);
+            self.wake_by(now, again);
             if let Some(idle) = asked.recalled_for {
                 self.free(asked, key);
                 self.fill(now, idle, out);
@@ -291,6 +295,21 @@ impl Swarm {
         let keys: Vec<_> = self.peers.keys().copied().filter(|&k| k != but).collect();
         for key in keys {
             self.fill(now, key, out);
+        }
+    }
+
+    /// Asks a peer again that has rejected something, which nobody else may have.
+    pub(super) fn ask_again(&mut self, now: Time, key: PeerKey, out: &mut Vec<Action>) {
+        let Some(peer) = self.peers.get_mut(&key) else {
+            return;
+        };
+        match peer.download.again {
+            Some(at) if now >= at => {
+                peer.download.again = None;
+                self.fill(now, key, out);
+            }
+            Some(at) => self.wake_by(now, at),
+            None => {}
         }
     }
 

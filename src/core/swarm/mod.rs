@@ -368,6 +368,7 @@ impl Swarm {
         for key in keys {
             self.check_pulse(now, key, out);
             self.check_overdue(now, key, out);
+            self.ask_again(now, key, out);
         }
         if self.picker.review(now) {
             self.fill_all(now, out);

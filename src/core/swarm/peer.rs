@@ -139,6 +139,8 @@ pub(super) struct Download {
     pub(super) dry: u64,
     /// What we may ask it for though it chokes us.
     pub(super) allowed: Allowed,
+    /// It has rejected a request: when it is asked again, should nobody else have been.
+    pub(super) again: Option<Time>,
 }
 
 /// One connected peer.
@@ -248,6 +250,7 @@ impl Peer {
                 good: 0,
                 dry: 0,
                 allowed: Allowed::default(),
+                again: None,
             },
             faults: Faults::default(),
             metadata: Serving::default(),

@@ -23,6 +23,20 @@ fn what_a_peer_allows_is_asked_for_while_it_chokes_us_and_nothing_else() {
 }
 
 #[test]
+fn who_rejects_what_nobody_else_has_is_asked_again_but_not_at_once() {
+    let mut b = Bench::new("x.");
+    b.connect(1, true, true);
+    b.says(1, Message::HaveAll);
+    b.says(1, Message::Unchoke);
+    assert_eq!(b.asked(1), [block(1, 0), block(1, 1)]);
+    b.block(1, block(1, 0));
+    b.says(1, Message::Reject(block(1, 1)));
+    assert_eq!(b.asked(1), []);
+    b.pass(SEC);
+    assert_eq!(b.asked(1), [block(1, 1)]);
+}
+
+#[test]
 fn a_piece_that_is_allowed_before_it_is_there_is_asked_for_when_it_comes() {
     let mut b = Bench::new(&".".repeat(PIECES));
     b.connect(1, true, true);
