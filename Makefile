@@ -53,7 +53,7 @@ demo: build
 test:
 	$(CARGO) test --locked
 
-## interop: ours beside aria2, Transmission, libtorrent, opentracker, mktorrent and torf; limits; archives and units; the big story, the fleet (as root)
+## interop: ours beside aria2, Transmission, libtorrent, opentracker, nginx and more; limits; archives and units; the big story, the fleet (as root)
 interop: build dist vendor
 	HIVEBT_BIN="$(BUILT)" HIVEBT_DIST="$(CURDIR)/dist" $(CARGO) test --locked --no-fail-fast --test interop --test limits --test packaging --test story --test fleet -- --ignored --test-threads=1 --nocapture
 
