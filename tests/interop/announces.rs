@@ -174,9 +174,11 @@ fn answers(network: &Network, tracker: &Tracker, udp: bool) -> Vec<Answer> {
     })
 }
 
-/// Seeders that ask are told of no seeders by ours; opentracker tells everybody of anybody. Who stops is told of nobody by either.
+/// Seeders that ask are told of no seeders by ours, unless they may have nothing but a magnet link: then they say no event and have moved nothing.
+/// opentracker tells everybody of anybody. Who stops is told of nobody by either.
 fn as_ours(mut answer: Answer, request: &AnnounceRequest, seeders: &BTreeSet<u16>) -> Answer {
-    if request.left == Some(0) {
+    let moved = request.uploaded > 0 || request.downloaded > 0;
+    if request.left == Some(0) && (moved || request.event != Event::None) {
         answer.peers.retain(|peer| !seeders.contains(&peer.port()));
     }
     answer
