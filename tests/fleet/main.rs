@@ -39,8 +39,8 @@ const REBOOTS: usize = 3;
 const FULL: usize = 4;
 const LATE: usize = 6;
 
-/// Every host's link, bits a second each way: a gibibyte takes half a minute, long enough for things to go wrong in.
-const LINK: u64 = 300_000_000;
+/// Every host's link, bits a second each way: a gibibyte takes a quarter of a minute, long enough for things to go wrong in.
+const LINK: u64 = 600_000_000;
 
 /// For each wait; only a failure waits this long.
 const PATIENCE: Duration = Duration::from_secs(300);
