@@ -13,11 +13,6 @@ use support::tree::assert_same;
 
 const NO_TRACKER: &str = "http://127.0.0.1:1/announce";
 
-fn address(peer: &Peer, n: u8) -> String {
-    let port = &peer.wait_event("started", LIMIT)["port"];
-    format!("127.0.0.{n}:{port}")
-}
-
 /// A seeder, one in the middle that knows it and gets next to nothing, and a leecher that knows the one in the middle alone.
 /// Returns how the leecher ends.
 fn leech(create: &[&str], middle: &[&str], options: &[&str]) -> Ended {
@@ -27,11 +22,11 @@ fn leech(create: &[&str], middle: &[&str], options: &[&str]) -> Ended {
     let create = [&["-l", "64K"], create].concat();
     let torrent = Torrent::create(&file, NO_TRACKER, &create);
     let seeder = Peer::seed(&Host::local(1), &torrent.file, &torrent.parent, &[]);
-    let at = address(&seeder, 1);
+    let at = seeder.address(&Host::local(1));
     let slow = [&["--peer", &at, "--max-download", "1K"], middle].concat();
     let between = folder.folder("between");
     let middle = Peer::get(&Host::local(2), &torrent.file, &between, &slow);
-    let at = address(&middle, 2);
+    let at = middle.address(&Host::local(2));
     let to = folder.folder("to");
     let options = [&["--peer", at.as_str()], options].concat();
     let mut leecher = Peer::get(&Host::local(3), &torrent.file, &to, &options);

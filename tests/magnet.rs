@@ -51,13 +51,12 @@ impl Origin {
     fn of(folder: TempDir, payload: &Path, create: &[&str]) -> Self {
         let torrent = Torrent::create(payload, NO_TRACKER, create);
         let seeder = Peer::seed(&Host::local(1), &torrent.file, &torrent.parent, &[]);
-        let port = seeder.wait_event("started", LIMIT)["port"].clone();
-        seeder.wait_event("complete", LIMIT);
+        let address = seeder.serving_address(&Host::local(1));
         Self {
             folder,
             torrent,
             seeder,
-            address: format!("127.0.0.1:{port}"),
+            address,
         }
     }
 

@@ -40,15 +40,12 @@ impl Origin {
         payload::file(&file, bytes, 11);
         let torrent = Torrent::create(&file, NO_TRACKER, &["-l", "64K"]);
         let seeder = Peer::seed(&Host::local(1), &torrent.file, &torrent.parent, options);
-        let port = seeder.wait_event("started", LIMIT)["port"]
-            .as_u64()
-            .unwrap();
-        seeder.wait_event("complete", LIMIT);
+        let address = seeder.serving_address(&Host::local(1));
         Self {
             folder,
             torrent,
             seeder,
-            address: format!("127.0.0.1:{port}"),
+            address,
         }
     }
 

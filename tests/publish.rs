@@ -36,13 +36,6 @@ fn get(torrent: &Torrent, from: &str, to: &Path, host: u8, options: &[&str]) -> 
     command
 }
 
-/// Where a peer on `127.0.0.HOST` listens, once it has everything.
-fn address(peer: &Peer, host: u8) -> String {
-    let port = peer.wait_event("started", LIMIT)["port"].clone();
-    peer.wait_event("complete", LIMIT);
-    format!("127.0.0.{host}:{port}")
-}
-
 /// The ways in which a process has `file` open: O_RDONLY, O_WRONLY or O_RDWR.
 fn open_modes(pid: u32, file: &Path) -> Vec<u32> {
     let entries = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
@@ -65,10 +58,16 @@ fn a_finished_payload_is_open_for_reading_alone_whoever_made_it() {
     let second = Peer {
         process: Process::start(
             "get",
-            get(&torrent, &address(&origin, 1), &to, 2, &["--seed"]),
+            get(
+                &torrent,
+                &origin.serving_address(&Host::local(1)),
+                &to,
+                2,
+                &["--seed"],
+            ),
         ),
     };
-    let from = address(&second, 2);
+    let from = second.serving_address(&Host::local(2));
     let third = dir.folder("third");
     let ended = run("get", get(&torrent, &from, &third, 3, &[]), LIMIT);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
@@ -89,7 +88,7 @@ fn whoever_finds_the_payload_under_its_name_finds_all_of_it() {
     let dir = TempDir::new("publish-atomic");
     let torrent = torrent(&dir, 4 << 20);
     let origin = Peer::seed(&Host::local(1), &torrent.file, &torrent.parent, &[]);
-    let from = address(&origin, 1);
+    let from = origin.serving_address(&Host::local(1));
     let to = dir.folder("to");
     let getting = Process::start(
         "get",
@@ -130,7 +129,13 @@ fn a_payload_that_only_others_may_write_to_is_seeded_and_nothing_is_left_beside_
     let to = dir.folder("to");
     let ended = run(
         "get",
-        get(&torrent, &address(&seeder, 1), &to, 2, &[]),
+        get(
+            &torrent,
+            &seeder.serving_address(&Host::local(1)),
+            &to,
+            2,
+            &[],
+        ),
         LIMIT,
     );
     assert_eq!(ended.code, 0, "{}", ended.stderr);

@@ -70,13 +70,12 @@ impl Versions {
         let options = [&["-l", "64K"], options].concat();
         let torrent = Torrent::create(payload, NO_TRACKER, &options);
         let seeder = Peer::seed(&Host::local(1), &torrent.file, &torrent.parent, &[]);
-        let port = seeder.wait_event("started", LIMIT)["port"].clone();
-        seeder.wait_event("complete", LIMIT);
+        let address = seeder.serving_address(&Host::local(1));
         Shared {
             versions: self,
             torrent,
             seeder,
-            address: format!("127.0.0.1:{port}"),
+            address,
         }
     }
 }
@@ -377,9 +376,9 @@ fn interrupted_or_killed_in_the_middle_the_same_command_continues() {
     for signal in [Signal::INT, Signal::KILL] {
         let (folder, torrent) = interrupt(signal);
         let seeder = Peer::seed(&Host::local(1), &torrent.file, &torrent.parent, &[]);
-        let port = seeder.wait_event("started", LIMIT)["port"].clone();
+        let address = seeder.address(&Host::local(1));
         let mut command = Peer::command(&Host::local(2), "get");
-        command.args(["--peer", &format!("127.0.0.1:{port}"), "-o"]);
+        command.args(["--peer", &address, "-o"]);
         command.arg(folder.join("to")).arg("--reuse");
         command.arg(folder.join("old")).arg(&torrent.file);
         let ended = run("get", command, LIMIT);

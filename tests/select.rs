@@ -44,7 +44,7 @@ impl Origin {
         }
         let torrent = Torrent::create(&top, announce, &["-l", "16K"]);
         let seeder = Peer::seed(&Host::local(1), &torrent.file, &torrent.parent, &[]);
-        let address = address(&seeder, 1);
+        let address = seeder.serving_address(&Host::local(1));
         Self {
             folder,
             torrent,
@@ -86,13 +86,6 @@ impl Origin {
         }
         assert!(!to.join("data.part").exists());
     }
-}
-
-/// Where a peer on `host` listens.
-fn address(peer: &Peer, host: u8) -> String {
-    let port = peer.wait_event("started", LIMIT)["port"].as_u64().unwrap();
-    peer.wait_event("complete", LIMIT);
-    format!("{}:{port}", Host::local(host).address)
 }
 
 fn event(ended: &Ended, name: &str) -> Value {
@@ -246,7 +239,13 @@ fn a_torrent_of_one_file_goes_by_its_name() {
     let to = dir.folder("to");
     let get = |glob: &str| {
         let mut command = Peer::command(&Host::local(2), "get");
-        command.args(["--peer", &address(&seeder, 1), "--select", glob, "-o"]);
+        command.args([
+            "--peer",
+            &seeder.serving_address(&Host::local(1)),
+            "--select",
+            glob,
+            "-o",
+        ]);
         command.arg(&to).arg(&torrent.file);
         run("get", command, LIMIT)
     };
@@ -269,7 +268,7 @@ fn who_has_a_selection_serves_what_is_whole_and_counts_as_no_copy() {
     let second = origin.folder.folder("second");
     origin.got(&second, &["--select", "b/three.bin"]);
     origin.assert_published(&second, &["b/three.bin"]);
-    let from = address(&first, 2);
+    let from = first.serving_address(&Host::local(2));
     origin.assert_published(&to, &["a/one.bin", "a/two.bin"]);
     origin.seeder.process.stop(LIMIT);
     // The first file ends inside a piece that the first peer has whole.

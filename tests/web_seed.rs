@@ -66,9 +66,8 @@ impl Origin {
     fn seeder(&self, options: &[&str]) -> (Peer, String) {
         let (file, data) = (&self.torrent.file, &self.torrent.parent);
         let seeder = Peer::seed(&Host::local(1), file, data, options);
-        let port = seeder.wait_event("started", LIMIT)["port"].clone();
-        seeder.wait_event("complete", LIMIT);
-        (seeder, format!("127.0.0.1:{port}"))
+        let address = seeder.serving_address(&Host::local(1));
+        (seeder, address)
     }
 }
 

@@ -20,13 +20,8 @@ fn seeder() -> Option<(Network, TempDir, Torrent, Peer, String)> {
     payload::file(&file, 4 << 20, 5);
     let torrent = Torrent::create(&file, NO_TRACKER, &["-l", "64K"]);
     let seeder = Peer::seed(network.host(0), &torrent.file, &torrent.parent, &[]);
-    let at = at(&network, 0, &seeder);
+    let at = seeder.address(network.host(0));
     Some((network, dir, torrent, seeder, at))
-}
-
-fn at(network: &Network, n: usize, peer: &Peer) -> String {
-    let port = &peer.wait_event("started", LIMIT)["port"];
-    format!("{}:{port}", network.host(n).address)
 }
 
 #[test]
@@ -38,7 +33,7 @@ fn libtorrent_hears_of_the_seeder_from_us() {
     let slow = ["--peer", &first, "--max-download", "1K"];
     let between = dir.folder("between");
     let middle = Peer::get(network.host(1), &torrent.file, &between, &slow);
-    let known = format!("pex peer={}", at(&network, 1, &middle));
+    let known = format!("pex peer={}", middle.address(network.host(1)));
     let to = dir.folder("to");
     let leecher = libtorrent_with("get", network.host(2), &torrent.file, &to, &known);
     Client::Libtorrent.finish(leecher, PATIENCE);

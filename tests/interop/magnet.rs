@@ -84,11 +84,10 @@ fn they_fetch(client: Client, way: Way) {
     };
     let (network, torrent) = (&scene.network, &scene.torrent);
     let seeder = Peer::seed(network.host(1), &torrent.file, &torrent.parent, &[]);
-    let port = seeder.wait_event("started", LIMIT)["port"].clone();
     scene
         .tracker
         .wait_for_seeds(&torrent.info_hash, 1, &seeder.process);
-    let at = format!("{}:{port}", network.host(1).address);
+    let at = seeder.address(network.host(1));
     let link = scene.link(way, &at);
     let (to, home) = (scene.to(), scene.dir.folder("home"));
     let leecher = client.get(network.host(2), Path::new(&link), &to, &home);

@@ -193,6 +193,18 @@ impl Peer {
         })
     }
 
+    /// Where it listens on `host`, as it says when it has started.
+    pub fn address(&self, host: &Host) -> String {
+        let port = &self.wait_event("started", LIMIT)["port"];
+        format!("{}:{port}", host.address)
+    }
+
+    /// The same, once it has everything.
+    pub fn serving_address(&self, host: &Host) -> String {
+        self.wait_event("complete", LIMIT);
+        self.address(host)
+    }
+
     /// Waits until its progress reaches `percent` of the payload.
     pub fn wait_percent(&self, percent: f64, limit: Duration) -> Value {
         let key = "completion_percentage";
