@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,6 @@ use crate::core::swarm::event::PeerKey;
 use crate::disk::pool::{Buffer, Pool};
 use crate::net::decrypted::Ahead;
 use crate::net::inbox::{Broken, Frame, Inbox, Stock};
-use crate::net::tcp;
 use crate::proto::peer::extended::{ExtendedHandshake, UT_METADATA, UT_PEX};
 use crate::proto::peer::message::{self, Fault, Message};
 use crate::proto::peer::mse::Rc4;
@@ -21,6 +20,7 @@ use crate::proto::peer::{metadata, pex};
 use super::batches::{Batches, LARGE, SMALL};
 use super::greeting::Greeted;
 use super::outbox::{Outbox, Work};
+use super::stream::Stream;
 use super::threads;
 use super::torrent::Torrent;
 
@@ -38,19 +38,13 @@ const BATCH_TIME: Duration = Duration::from_millis(10);
 ///
 /// # Errors
 /// If the connection has broken.
-pub fn relax(stream: &TcpStream) -> io::Result<()> {
+pub fn relax(stream: &Stream) -> io::Result<()> {
     relax_for(stream, STALLED)
 }
 
-fn relax_for(stream: &TcpStream, stalled: Duration) -> io::Result<()> {
+fn relax_for(stream: &Stream, stalled: Duration) -> io::Result<()> {
     stream.set_read_timeout(None)?;
     stream.set_write_timeout(Some(stalled))
-}
-
-/// Wakes whoever waits for the connection, for good.
-pub fn hang_up(stream: &TcpStream) {
-    // It may be over already.
-    let _ = stream.shutdown(Shutdown::Both);
 }
 
 /// Runs a connection on the calling thread, and a writer beside it, until either end closes it.
@@ -96,19 +90,19 @@ pub fn run(torrent: &Arc<Torrent>, greeted: Greeted, listen_port: u16) {
             // Which error it was does not matter: nothing can be sent any more, and the reader says so.
             let mut writer = Writer::new(&torrent, peer, &stream, sending, &outbox);
             if writer.run().is_err() {
-                tcp::reset_at_end(&stream);
+                stream.reset_at_end();
             }
-            hang_up(&stream);
+            stream.hang_up();
         })
     };
     if writer.is_some()
         && let Err(Broken::Protocol(_)) = read(torrent, peer, addr, &stream, ahead)
     {
-        tcp::reset_at_end(&stream);
+        stream.reset_at_end();
     }
     torrent.disconnected(peer);
     outbox.close();
-    hang_up(&stream);
+    stream.hang_up();
     if let Some(writer) = writer {
         // A panic of the writer has ended the program.
         let _ = writer.join();
@@ -144,7 +138,7 @@ fn read(
     torrent: &Torrent,
     peer: PeerKey,
     addr: SocketAddr,
-    stream: &TcpStream,
+    stream: &Stream,
     ahead: Ahead,
 ) -> Result<(), Broken> {
     let geometry = torrent.geometry();
@@ -192,7 +186,7 @@ impl Stock<Buffer> for FromPool<'_> {
 struct Writer<'a> {
     torrent: &'a Torrent,
     peer: PeerKey,
-    stream: &'a TcpStream,
+    stream: &'a Stream,
     /// What everything is encrypted with on its way out; `None` for nothing.
     cipher: Option<Rc4>,
     outbox: &'a Arc<Outbox>,
@@ -209,7 +203,7 @@ impl<'a> Writer<'a> {
     fn new(
         torrent: &'a Torrent,
         peer: PeerKey,
-        stream: &'a TcpStream,
+        stream: &'a Stream,
         cipher: Option<Rc4>,
         outbox: &'a Arc<Outbox>,
     ) -> Self {
@@ -296,7 +290,7 @@ impl<'a> Writer<'a> {
         let fast = self.pace.is_fast();
         self.pace.carried(Instant::now(), bytes);
         if self.pace.is_fast() != fast {
-            tcp::set_fast(self.stream, !fast)?;
+            self.stream.set_fast(!fast)?;
         }
         Ok(bytes)
     }
@@ -388,7 +382,7 @@ impl Pace {
     }
 }
 
-fn write_all(mut to: &TcpStream, mut parts: &mut [IoSlice<'_>]) -> io::Result<()> {
+fn write_all(mut to: &Stream, mut parts: &mut [IoSlice<'_>]) -> io::Result<()> {
     while !parts.is_empty() {
         match to.write_vectored(parts) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -403,7 +397,7 @@ fn write_all(mut to: &TcpStream, mut parts: &mut [IoSlice<'_>]) -> io::Result<()
 #[cfg(test)]
 mod tests {
     use std::io::Read;
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
 
     use super::*;
 
@@ -412,6 +406,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (mut far, _) = listener.accept().unwrap();
+        let near = Stream::Tcp(near);
         relax_for(&near, Duration::from_millis(50)).unwrap();
         let batch = vec![0; LARGE as usize];
         let send = || write_all(&near, &mut [IoSlice::new(&batch)]);

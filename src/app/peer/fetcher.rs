@@ -4,7 +4,7 @@
 //! peer of which we know no piece is neither interesting nor interested.
 
 use std::collections::HashMap;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -15,7 +15,6 @@ use crate::core::swarm::event::{Action, Close, Event, PeerKey, Source, Stats};
 use crate::core::swarm::metadata::Metadata;
 use crate::net::decrypted::Ahead;
 use crate::net::inbox::{Broken, Frame, Inbox};
-use crate::net::tcp;
 use crate::proto::magnet::Magnet;
 use crate::proto::peer::extended::ExtendedHandshake;
 use crate::proto::peer::message::{EXTENDED_ID, Message};
@@ -27,6 +26,7 @@ use super::connection;
 use super::greeting::Greeted;
 use super::link::{Far, Link};
 use super::outbox::{Outbox, Work};
+use super::stream::Stream;
 use super::subject::Subject;
 use super::threads;
 
@@ -170,20 +170,20 @@ impl Fetcher {
             threads::spawn("peer-writer", move || {
                 // Which error it was does not matter: the reader says that it is over.
                 let _ = write(&stream, sending, &outbox);
-                connection::hang_up(&stream);
+                stream.hang_up();
             })
         };
         if writer.is_some()
             && let Err(Broken::Protocol(_)) = self.read(peer, &stream, ahead)
         {
-            tcp::reset_at_end(&stream);
+            stream.reset_at_end();
         }
         let mut state = self.lock();
         state.links.remove(&peer);
         drop(state);
         self.tell(Event::Disconnected { peer });
         outbox.close();
-        connection::hang_up(&stream);
+        stream.hang_up();
         if let Some(writer) = writer {
             // A panic of the writer has ended the program.
             let _ = writer.join();
@@ -215,7 +215,7 @@ impl Fetcher {
         Some(peer)
     }
 
-    fn read(&self, peer: PeerKey, stream: &TcpStream, ahead: Ahead) -> Result<(), Broken> {
+    fn read(&self, peer: PeerKey, stream: &Stream, ahead: Ahead) -> Result<(), Broken> {
         // Nobody knows yet what there is: of no other message than an extended one does the meaning matter, and of none the length but this.
         let Some(anything) = Geometry::new(MOST_PIECES * u64::from(BLOCK), BLOCK) else {
             return Ok(());
@@ -338,7 +338,7 @@ impl Subject for Fetcher {
 }
 
 /// Sends messages until the connection is over.
-fn write(stream: &TcpStream, mut cipher: Option<Rc4>, outbox: &Outbox) -> std::io::Result<()> {
+fn write(stream: &Stream, mut cipher: Option<Rc4>, outbox: &Outbox) -> std::io::Result<()> {
     let mut messages = Vec::new();
     loop {
         match outbox.next(&mut messages) {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::base::id::{InfoHash, PeerId};
@@ -12,13 +12,15 @@ use crate::net::{random, tcp};
 use crate::proto::peer::handshake::{self, Handshake};
 use crate::proto::peer::mse::{Agreed, Answering, Encryption, Fault, MAX_PAD, Opening, Rc4};
 
+use super::stream::Stream;
+
 /// How long a peer may take until hands are shaken.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What both ends of a connection know once they have shaken hands.
 pub struct Greeted {
     /// The connection.
-    pub stream: TcpStream,
+    pub stream: Stream,
     /// What goes before the bytes that come from now on, and how to read them.
     pub ahead: Ahead,
     /// For what is sent from now on; `None` if that is plain.
@@ -76,8 +78,8 @@ pub fn dial(
     addr: SocketAddr,
     hello: &Handshake,
 ) -> io::Result<Greeted> {
-    let connect = || -> io::Result<TcpStream> {
-        let stream = tcp::dial(bind, addr, HANDSHAKE_TIMEOUT)?;
+    let connect = || -> io::Result<Stream> {
+        let stream = Stream::Tcp(tcp::dial(bind, addr, HANDSHAKE_TIMEOUT)?);
         prepare(&stream)?;
         Ok(stream)
     };
@@ -113,7 +115,7 @@ fn has_hung_up(error: &io::Error) -> bool {
 /// # Errors
 /// If the peer says nothing sensible in time, or asks for a torrent that we do not have. [`NotEncrypted`] if that is required and is what it does not do.
 pub fn answer<T>(
-    stream: TcpStream,
+    stream: Stream,
     addr: SocketAddr,
     encryption: Encryption,
     hello: impl Fn(&T) -> Handshake,
@@ -145,7 +147,7 @@ type Heard = (Handshake, Ahead, Option<Rc4>);
 
 /// Says our part of the handshake, if we have what the far end wants.
 fn greet<T>(
-    stream: TcpStream,
+    stream: Stream,
     addr: SocketAddr,
     (theirs, ahead, mut sending): Heard,
     hello: impl Fn(&T) -> Handshake,
@@ -168,7 +170,7 @@ fn greet<T>(
     Ok((found, greeted))
 }
 
-fn open_plain(stream: TcpStream, addr: SocketAddr, hello: &Handshake) -> io::Result<Greeted> {
+fn open_plain(stream: Stream, addr: SocketAddr, hello: &Handshake) -> io::Result<Greeted> {
     (&stream).write_all(&hello.encode())?;
     let theirs = read_handshake(&mut Timed::new(&stream))?;
     is_about(hello.info_hash, &theirs)?;
@@ -183,7 +185,7 @@ fn open_plain(stream: TcpStream, addr: SocketAddr, hello: &Handshake) -> io::Res
 }
 
 fn open_encrypted(
-    stream: TcpStream,
+    stream: Stream,
     encryption: Encryption,
     addr: SocketAddr,
     hello: &Handshake,
@@ -263,8 +265,8 @@ fn agree(
     }
 }
 
-fn prepare(stream: &TcpStream) -> io::Result<()> {
-    tcp::tune(stream)?;
+fn prepare(stream: &Stream) -> io::Result<()> {
+    stream.tune()?;
     stream.set_write_timeout(Some(HANDSHAKE_TIMEOUT))
 }
 
@@ -288,12 +290,12 @@ fn is_about(info_hash: InfoHash, theirs: &Handshake) -> io::Result<()> {
 
 /// Reads until the time for shaking hands is over, however many reads it takes.
 struct Timed<'a> {
-    stream: &'a TcpStream,
+    stream: &'a Stream,
     deadline: Instant,
 }
 
 impl<'a> Timed<'a> {
-    fn new(stream: &'a TcpStream) -> Self {
+    fn new(stream: &'a Stream) -> Self {
         Self {
             stream,
             deadline: Instant::now() + HANDSHAKE_TIMEOUT,

@@ -1,14 +1,13 @@
 //! The swarm's end of a connection, to a peer or to a web seed.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::core::swarm::event::Close;
-use crate::net::tcp;
 use crate::proto::peer::message::Message;
 
-use super::connection;
 use super::outbox::Outbox;
+use super::stream::Stream;
 use super::web_seed::Wishes;
 
 /// The swarm's end of a connection.
@@ -20,7 +19,7 @@ pub(super) struct Link {
 
 /// Who is at the other end.
 pub(super) enum Far {
-    Peer(Arc<Outbox>, Arc<TcpStream>),
+    Peer(Arc<Outbox>, Arc<Stream>),
     WebSeed(Arc<Wishes>),
 }
 
@@ -64,7 +63,7 @@ impl Link {
         match &self.far {
             Far::Peer(outbox, stream) => {
                 outbox.close();
-                connection::hang_up(stream);
+                stream.hang_up();
             }
             Far::WebSeed(wishes) => wishes.end(reason),
         }
@@ -73,7 +72,7 @@ impl Link {
     /// The same for a peer that nothing more is said to, not even what is on its way.
     pub(super) fn cut(&self, reason: Close) {
         if let Far::Peer(_, stream) = &self.far {
-            tcp::reset_at_end(stream);
+            stream.reset_at_end();
         }
         self.close(reason);
     }

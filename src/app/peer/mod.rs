@@ -36,6 +36,7 @@ pub mod settings;
 pub mod share;
 mod stages;
 pub mod status;
+pub mod stream;
 pub mod subject;
 pub mod threads;
 pub mod torrent;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread;
@@ -29,6 +29,7 @@ use super::fetcher::{self, Fetcher};
 use super::greeting::{self, Greeted, NotEncrypted};
 use super::limits::Limits;
 use super::port_mapping::Door;
+use super::stream::Stream;
 use super::subject::Subject;
 use super::threads;
 use super::torrent::{Happening, Holdings, Setting, Torrent};
@@ -351,7 +352,7 @@ impl Session {
     fn accept(self: &Arc<Self>, listener: &TcpListener) {
         loop {
             match listener.accept() {
-                Ok((stream, addr)) => self.greet(stream, addr),
+                Ok((stream, addr)) => self.greet(Stream::Tcp(stream), addr),
                 Err(error)
                     if matches!(
                         error.kind(),
@@ -362,7 +363,7 @@ impl Session {
         }
     }
 
-    fn greet(self: &Arc<Self>, stream: TcpStream, addr: SocketAddr) {
+    fn greet(self: &Arc<Self>, stream: Stream, addr: SocketAddr) {
         let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
         let Some(place) = Place::take(self, addr.ip()) else {
             return;

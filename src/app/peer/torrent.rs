@@ -4,7 +4,7 @@
 //! outside the lock: connections read and write sockets, the hasher hashes and writes pieces.
 
 use std::collections::HashMap;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -32,6 +32,7 @@ use super::clock::Clock;
 use super::limits::{Claimant, Limits};
 use super::link::{Far, Link};
 use super::outbox::Outbox;
+use super::stream::Stream;
 use super::web_seed::Wishes;
 
 /// What a torrent tells whoever runs it.
@@ -308,7 +309,7 @@ impl Torrent {
         outgoing: bool,
         fast: bool,
         outbox: Arc<Outbox>,
-        stream: Arc<TcpStream>,
+        stream: Arc<Stream>,
     ) -> Option<PeerKey> {
         let peer = {
             let mut state = self.lock();
