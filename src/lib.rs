@@ -83,6 +83,7 @@
 //! | 20 | peer ids | [`base::id`] |
 //! | 21 | upload only | [`proto::peer::extended`] |
 //! | 24, 31, 48 | external address, retry, scrape | [`proto::tracker`] |
+//! | 29 | uTP: streams over UDP that make room for other traffic (RFC 6817) | [`proto::utp`], [`core::utp`] |
 //! | 40 | canonical peer priority | [`core::swarm`], [`base::crc32c`] |
 //! | 47 | pad files, attributes | [`proto::metainfo`] |
 //! | – | message stream encryption | [`proto::peer::mse`], [`app::peer::greeting`], [`net::decrypted`] |

@@ -11,4 +11,5 @@ pub mod shares;
 pub mod swarm;
 pub mod tracker;
 pub mod udp_announce;
+pub mod utp;
 pub mod web_seed;

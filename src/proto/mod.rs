@@ -16,4 +16,5 @@ mod sealed;
 pub mod tracker;
 pub mod tracker_state;
 pub mod url;
+pub mod utp;
 pub mod web_seed;
