@@ -1,8 +1,8 @@
 //! How many bytes may be on their way: LEDBAT (RFC 6817), which makes room for other traffic as soon as a queue builds up.
 //!
-//! What grows the window is RFC 6817. What shrinks it is that of its successor (draft-irtf-iccrg-ledbat-plus-plus): in proportion to the window, which makes
-//! flows of ours alike however many they are; and every now and then the window is closed for a moment, so that a flow that began while the queue
-//! of another one stood finds out how long the empty path takes.
+//! Delays are measured as RFC 6817 has it. The window follows its successor (draft-irtf-iccrg-ledbat-plus-plus): it grows by one packet a round trip and
+//! shrinks in proportion to itself, which makes flows of ours alike however many they are; and every now and then it is closed for a moment, so
+//! that a flow that began while the queue of another one stood finds out how long the empty path takes.
 
 use std::time::Duration;
 
@@ -124,10 +124,12 @@ impl Ledbat {
         }
     }
 
-    /// Full packets have so many bytes from now on.
+    /// Full packets have so many bytes from now on. Those that were lost were too large, which says nothing of queues.
     pub(super) fn set_full(&mut self, full: usize) {
         self.full = to_f64(full);
-        self.window = self.window.max(LEAST * self.full);
+        self.window = LEAST * self.full;
+        self.threshold = f64::INFINITY;
+        self.slow_start = true;
     }
 
     /// Bytes that may be on their way.
@@ -181,12 +183,11 @@ impl Ledbat {
             } else if full {
                 self.window = (self.window + bytes).min(self.threshold);
             }
-        } else if queueing > TARGET {
-            let too_much = (queueing / TARGET - 1.0).min(0.5);
-            self.window -= bytes.min(self.window) * too_much;
-        } else if full {
+        } else {
             let share = (bytes / self.window).min(1.0);
-            self.window += self.full * share * (1.0 - queueing / TARGET);
+            let grows = if full { self.full } else { 0.0 };
+            let shrinks = self.window * (queueing / TARGET - 1.0).max(0.0);
+            self.window += share * (grows - shrinks).max(-self.window / 2.0);
         }
         self.window = self.window.max(LEAST * self.full);
         self.slow_down(now, queueing, rtt);
@@ -219,16 +220,16 @@ impl Ledbat {
         self.slowdown = Some(Slowdown::Next(now + rest));
     }
 
-    /// Closes the window for two round trips, when it is time and there is a queue that may be ours.
+    /// Closes the window for a round trip, in which the queue drains, when it is time and there is a queue that may be ours.
     fn slow_down(&mut self, now: Time, queueing: f64, rtt: f64) {
         match self.slowdown {
             Some(Slowdown::Next(at)) if now >= at && queueing > TARGET / 2.0 => {
-                let until = now + micros(2.0 * rtt.min(1e6));
+                let until = now + micros(rtt.min(1e6));
                 self.slowdown = Some(Slowdown::Closed { began: now, until });
             }
             Some(Slowdown::Closed { began, until }) if now >= until => {
                 self.threshold = self.window;
-                self.window = LEAST * self.full;
+                self.window = (self.window / 8.0).max(LEAST * self.full);
                 self.slow_start = true;
                 self.slowdown = Some(Slowdown::Opening { began });
             }

@@ -18,7 +18,9 @@
 //! | send packets far ahead, or more than there is room for | 1,024 packets ahead, within the receive buffer; the rest is dropped |
 //! | send so that each packet is answered | an answer is a header and 34 bytes at most, one for all that came at once |
 
+mod incoming;
 mod ledbat;
+mod outgoing;
 mod packet_size;
 mod receiving;
 mod sending;
@@ -29,12 +31,12 @@ mod timing;
 use std::time::Duration;
 
 use crate::base::time::Time;
-use crate::proto::utp::{Kind, Packet};
+use crate::proto::utp::Packet;
 
 use ledbat::Ledbat;
 use packet_size::PacketSize;
-use receiving::{Arrival, Receiving};
-use sending::{Acked, Bounds, Content, Due, Sending};
+use receiving::Receiving;
+use sending::Sending;
 use timing::Timing;
 
 /// For so long an acknowledgement may wait for another one. The other side waits for half a second at least before it sends anything again.
@@ -50,7 +52,10 @@ const PATIENCE: Duration = Duration::from_secs(45);
 const UNCONFIRMED: Duration = Duration::from_secs(15);
 
 /// After both ends, for so long the other side may ask again whether its own has arrived.
-const LINGER: Duration = Duration::from_secs(2);
+const LINGER: Duration = Duration::from_secs(10);
+
+/// So many times the end is sent again to somebody who has sent its own.
+const FAREWELLS: u32 = 3;
 
 /// The longest pause between two questions for room.
 const PROBE_EVERY: Duration = Duration::from_secs(8);
@@ -290,7 +295,8 @@ impl Connection {
         read
     }
 
-    /// Ends our direction after what was written. Once the other side knows, it has half a minute for its own end.
+    /// Ends our direction after what was written. Once the other side knows, it may go on; after 45 s of silence it is
+    /// over without its end.
     pub fn finish(&mut self) {
         match self.state {
             State::Connected => self.sending.finish(),
@@ -310,298 +316,6 @@ impl Connection {
             State::Connected => State::Aborting,
             _ => State::Over,
         };
-    }
-
-    /// A packet for this connection has come from its other side: by address, and by id or [`Connection::send_id`].
-    pub fn handle(&mut self, now: Time, packet: &Packet<'_>) {
-        match self.state {
-            State::Opening => self.handle_answer(now, packet),
-            State::Answering if packet.kind == Kind::Syn => {
-                // The answer was lost.
-                let same = packet.connection_id == self.send_id;
-                self.ack_now |= same && packet.seq == self.receiving.ack();
-            }
-            State::Answering | State::Connected => self.handle_ordinary(now, packet),
-            State::Aborting | State::Over => {}
-        }
-    }
-
-    fn handle_answer(&mut self, now: Time, packet: &Packet<'_>) {
-        // Before the SYN has been sent nothing is known.
-        let answers = self.sending.is_waiting() && packet.ack == self.sending.oldest();
-        match packet.kind {
-            Kind::State if answers && packet.connection_id == self.receive_id => {
-                let ack = packet.seq.wrapping_sub(1);
-                self.receiving = Receiving::new(ack, self.limits.receive_buffer);
-                self.state = State::Connected;
-                self.note(now, packet);
-                self.acknowledged(now, packet);
-            }
-            Kind::Reset if answers && self.is_named(packet) => self.fail(Failure::Refused),
-            _ => {}
-        }
-    }
-
-    fn is_named(&self, packet: &Packet<'_>) -> bool {
-        [self.receive_id, self.send_id].contains(&packet.connection_id)
-    }
-
-    fn handle_ordinary(&mut self, now: Time, packet: &Packet<'_>) {
-        if packet.kind == Kind::Reset {
-            // It acknowledges the packet that it answers, and that of a State is the next one.
-            let known = self.sending.knows(packet.ack) || packet.ack == self.sending.next();
-            if known && self.is_named(packet) {
-                self.fail(Failure::Reset);
-            }
-            return;
-        }
-        let ours = packet.connection_id == self.receive_id && packet.kind != Kind::Syn;
-        if !ours || !self.sending.knows(packet.ack) {
-            return;
-        }
-        if self.state == State::Answering {
-            self.state = State::Connected;
-            self.over_at = None;
-            self.progress = now;
-        }
-        self.note(now, packet);
-        self.acknowledged(now, packet);
-        if matches!(packet.kind, Kind::Data | Kind::Fin) {
-            self.take(now, packet);
-        }
-        self.look_for_the_end(now);
-    }
-
-    /// Takes the times and the window from a packet that makes sense.
-    fn note(&mut self, now: Time, packet: &Packet<'_>) {
-        if packet.timestamp != 0 {
-            self.their_delay = micros(now).wrapping_sub(packet.timestamp);
-            self.ledbat.their_delay(now, self.their_delay);
-        }
-        // Some of uTorrent's versions say this when they do not know yet; libutp and libtorrent take it so.
-        if !matches!(packet.timestamp_difference, 0 | 0x7fff_ffff) {
-            self.ledbat.our_delay(now, packet.timestamp_difference);
-        }
-        if !self.sending.is_stale(packet.ack) {
-            self.set_window(usize::try_from(packet.window).unwrap_or(usize::MAX));
-        }
-    }
-
-    fn set_window(&mut self, window: usize) {
-        self.their_window = window;
-        if window < self.size.full() {
-            return;
-        }
-        if self.probe == Probe::Sent {
-            // It may have been dropped for want of room, and there is room again.
-            self.sending.timed_out();
-        }
-        (self.probe, self.probe_at, self.probes) = (Probe::Not, None, 0);
-    }
-
-    fn acknowledged(&mut self, now: Time, packet: &Packet<'_>) {
-        let (before, window) = (self.sending.flying(), self.ledbat.window());
-        let alone = packet.kind == Kind::State;
-        let (ack, mask) = (packet.ack, packet.selective);
-        if self.ask == Ask::Asked && mask.is_none() && ack == self.sending.oldest().wrapping_sub(1)
-        {
-            self.cut_smaller();
-            return;
-        }
-        let least = self.timing.least();
-        let acked = self.sending.acked(now, ack, mask, alone, least);
-        if acked.packets > 0 {
-            self.arrived(now, &acked, before + self.size.full() > window);
-        } else if self.their_window < self.size.full() {
-            // It has no room, but it is there.
-            self.progress = now;
-        }
-        if acked.cut {
-            self.ledbat.lost(now);
-        }
-    }
-
-    fn arrived(&mut self, now: Time, acked: &Acked, full: bool) {
-        self.progress = now;
-        self.ask = Ask::Not;
-        self.timing.heard();
-        if let Some(rtt) = acked.rtt {
-            self.timing.add(rtt);
-        }
-        if acked.bytes > 0 {
-            self.size.arrived(acked.largest);
-            self.ledbat.acked(now, acked.bytes, acked.rtt, full);
-        }
-        let waiting = self.sending.is_waiting();
-        self.timeout_at = waiting.then(|| now + self.timing.timeout());
-    }
-
-    /// The other side has said that it does not have the large packet.
-    fn cut_smaller(&mut self) {
-        self.ask = Ask::Not;
-        self.sending.take_back();
-        self.size.shrink();
-        self.ledbat.set_full(self.size.full());
-        self.timing.heard();
-        self.timeout_at = None;
-    }
-
-    fn take(&mut self, now: Time, packet: &Packet<'_>) {
-        let fin = packet.kind == Kind::Fin;
-        match self.receiving.take(packet.seq, packet.payload, fin) {
-            Arrival::InOrder => {
-                self.unacked += 1;
-                self.ack_now |= self.unacked >= ACK_EVERY;
-                self.ack_at.get_or_insert(now + ACK_DELAY);
-            }
-            Arrival::Notable | Arrival::TooMuch => self.ack_now = true,
-            Arrival::Nonsense => {}
-        }
-    }
-
-    fn look_for_the_end(&mut self, now: Time) {
-        if !self.sending.is_finished() {
-            return;
-        }
-        // Without its end it may have forgotten us; with it, it may ask whether we got it.
-        let rest = if self.receiving.has_ended() {
-            LINGER
-        } else {
-            PATIENCE
-        };
-        let at = now + rest;
-        self.over_at = Some(self.over_at.map_or(at, |before| before.min(at)));
-    }
-
-    fn fail(&mut self, failure: Failure) {
-        self.failure.get_or_insert(failure);
-        self.state = State::Over;
-    }
-
-    /// The next datagram to be sent now, in place of what `out` held; false if there is none.
-    pub fn transmit(&mut self, now: Time, out: &mut Vec<u8>) -> bool {
-        out.clear();
-        match self.state {
-            State::Opening => {
-                let due = if self.sending.next() == self.sending.oldest() {
-                    Some(self.sending.open(now))
-                } else {
-                    self.sending.due(now, self.bounds())
-                };
-                return due.is_some_and(|due| self.send(now, due, out));
-            }
-            State::Answering => return self.send_ack(now, out),
-            State::Connected => {}
-            State::Aborting => {
-                self.state = State::Over;
-                self.encode(now, Kind::Reset, self.sending.next(), None, out);
-                return true;
-            }
-            State::Over => return false,
-        }
-        if self.ask == Ask::Due {
-            self.ask = Ask::Asked;
-            let asked = self.sending.oldest().wrapping_sub(1);
-            self.encode(now, Kind::Data, asked, None, out);
-            // Whoever knows the number passes over what it carries.
-            out.push(0);
-            return true;
-        }
-        let mut mask = [0; 32];
-        if self.ack_now && self.receiving.mask(&mut mask).is_some() {
-            return self.send_ack(now, out);
-        }
-        if self.probe == Probe::Due {
-            self.probe = Probe::Sent;
-            if let Some(due) = self.sending.probe(now, self.their_window) {
-                return self.send(now, due, out);
-            }
-        }
-        if self.ask == Ask::Not
-            && let Some(due) = self.sending.due(now, self.bounds())
-        {
-            return self.send(now, due, out);
-        }
-        self.await_room(now);
-        self.send_ack(now, out)
-    }
-
-    fn bounds(&self) -> Bounds {
-        Bounds {
-            congestion: self.ledbat.window(),
-            room: self.their_window,
-            full: self.size.full(),
-            proven: self.size.proven(),
-        }
-    }
-
-    /// If nothing can be sent for want of room on the other side, asks for it later.
-    fn await_room(&mut self, now: Time) {
-        let stuck = self.sending.has_unsent()
-            && !self.sending.is_waiting()
-            && self.their_window < self.size.full();
-        if stuck && self.probe_at.is_none() {
-            let pause = self.timing.timeout() * (1 << self.probes.min(4));
-            self.probe_at = Some(now + pause.min(PROBE_EVERY));
-            self.probes += 1;
-        }
-    }
-
-    fn send_ack(&mut self, now: Time, out: &mut Vec<u8>) -> bool {
-        if !self.ack_now {
-            return false;
-        }
-        let mut mask = [0; 32];
-        let len = self.receiving.mask(&mut mask);
-        let mask = len.map(|len| &mask[..len]);
-        self.encode(now, Kind::State, self.sending.next(), mask, out);
-        true
-    }
-
-    fn send(&mut self, now: Time, due: Due, out: &mut Vec<u8>) -> bool {
-        let kind = match due.content {
-            Content::Syn => Kind::Syn,
-            Content::Data(_) => Kind::Data,
-            Content::Fin => Kind::Fin,
-        };
-        if self.timeout_at.is_none() {
-            self.timeout_at = Some(now + self.timing.timeout());
-            self.progress = self.progress.max(now);
-        }
-        self.encode(now, kind, due.seq, None, out);
-        self.sending.copy(&due, out);
-        true
-    }
-
-    fn encode(
-        &mut self,
-        now: Time,
-        kind: Kind,
-        seq: u16,
-        selective: Option<&[u8]>,
-        out: &mut Vec<u8>,
-    ) {
-        self.told_window = self.receiving.window();
-        self.ack_now = false;
-        self.ack_at = None;
-        self.unacked = 0;
-        let connection_id = if kind == Kind::Syn {
-            self.receive_id
-        } else {
-            self.send_id
-        };
-        let packet = Packet {
-            kind,
-            connection_id,
-            timestamp: micros(now),
-            timestamp_difference: self.their_delay,
-            window: u32::try_from(self.told_window).unwrap_or(u32::MAX),
-            seq,
-            ack: self.receiving.ack(),
-            selective,
-            payload: &[],
-        };
-        packet.encode(out);
     }
 
     /// When to call [`Connection::tick`]; `None` if nothing but packets and calls can change anything.
@@ -645,6 +359,11 @@ impl Connection {
             self.fail(Failure::TimedOut);
             return;
         }
+        if self.only_the_end_is_open() && self.timing.timeouts() >= FAREWELLS {
+            // The other side has everything, has said that there is no more, and has forgotten us.
+            self.state = State::Over;
+            return;
+        }
         self.timing.timed_out();
         self.sending.timed_out();
         let large = self.sending.single();
@@ -654,6 +373,15 @@ impl Connection {
             self.ledbat.timed_out();
         }
         self.timeout_at = Some(now + self.timing.timeout());
+    }
+
+    fn only_the_end_is_open(&self) -> bool {
+        self.receiving.has_ended() && self.sending.lacks_only_the_end()
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        self.failure.get_or_insert(failure);
+        self.state = State::Over;
     }
 }
 

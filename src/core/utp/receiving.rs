@@ -180,6 +180,11 @@ impl Receiving {
         Arrival::Notable
     }
 
+    /// Whether something is missing before what has come.
+    pub(super) fn has_gap(&self) -> bool {
+        !self.ahead.is_empty()
+    }
+
     /// The selective acknowledgement, if something is missing: how many bytes of `mask` it takes.
     pub(super) fn mask(&self, mask: &mut [u8; MASK]) -> Option<usize> {
         if self.ahead.is_empty() {

@@ -169,6 +169,11 @@ impl Sending {
         only.map(|packet| packet.content.bytes())
     }
 
+    /// Whether everything is acknowledged but the end, which has been sent.
+    pub(super) fn lacks_only_the_end(&self) -> bool {
+        self.fin_sent && self.packets.len() == 1
+    }
+
     pub(super) fn room(&self) -> usize {
         if self.fin_wanted {
             return 0;
@@ -430,4 +435,20 @@ fn data(len: usize) -> Content {
 fn bits(mask: &[u8]) -> impl Iterator<Item = (usize, bool)> + '_ {
     let of = |byte: u8| (0..8).map(move |n| byte >> n & 1 == 1);
     mask.iter().flat_map(move |&byte| of(byte)).enumerate()
+}
+
+#[cfg(test)]
+impl Sending {
+    /// The sums that are kept are those of the packets.
+    pub(super) fn check(&self) {
+        let sum = |of: &[Whereabouts]| -> usize {
+            let chosen = self.packets.iter().filter(|p| of.contains(&p.whereabouts));
+            chosen.map(|p| p.content.bytes()).sum()
+        };
+        let lost = |p: &&Sent| p.whereabouts == Whereabouts::Lost;
+        assert_eq!(self.flying, sum(&[Whereabouts::Flying]));
+        assert_eq!(self.missing, sum(&[Whereabouts::Flying, Whereabouts::Lost]));
+        assert_eq!(self.lost, self.packets.iter().filter(lost).count());
+        assert!(self.packets.len() <= MOST_PACKETS && self.bytes.len() <= self.limit);
+    }
 }
