@@ -50,7 +50,7 @@ pub enum Fault {
     Version,
     /// Of a kind that nobody knows.
     Kind,
-    /// More extensions than anybody sends, or one of a length that it cannot have.
+    /// More extensions than anybody sends.
     Extensions,
 }
 
@@ -71,7 +71,8 @@ pub struct Packet<'a> {
     pub seq: u16,
     /// The last packet before which the sender misses none.
     pub ack: u16,
-    /// Which packets from `ack + 2` on are there, the lowest bit of the first byte first; 4 to 252 bytes, a multiple of 4.
+    /// Which packets from `ack + 2` on are there, the lowest bit of the first byte first. BEP 29 has multiples of 4
+    /// bytes, which is what should be sent; libtorrent sends as many as it needs.
     pub selective: Option<&'a [u8]>,
     /// What it carries.
     pub payload: &'a [u8],
@@ -106,9 +107,6 @@ impl<'a> Packet<'a> {
             let (&[next, len], after) = rest.split_first_chunk::<2>().ok_or(Fault::Short)?;
             let (body, after) = after.split_at_checked(len.into()).ok_or(Fault::Short)?;
             if extension == SELECTIVE_ACK {
-                if body.is_empty() || body.len() % 4 != 0 {
-                    return Err(Fault::Extensions);
-                }
                 selective = Some(body);
             }
             (extension, rest) = (next, after);
@@ -203,6 +201,15 @@ mod tests {
     }
 
     #[test]
+    fn a_selective_acknowledgement_of_libtorrent_is_as_short_as_can_be() {
+        let mut bytes = bytes(&sample());
+        bytes[21] = 1;
+        let read = Packet::decode(&bytes).unwrap();
+        assert_eq!(read.selective, Some(&[0x81][..]));
+        assert_eq!(read.payload.len(), 3 + 7);
+    }
+
+    #[test]
     fn unknown_extensions_are_passed_over_and_a_chain_has_an_end() {
         let mut head = bytes(&Packet {
             selective: None,
@@ -234,9 +241,8 @@ mod tests {
         };
         assert_eq!(with(0, 0x02), Err(Fault::Version));
         assert_eq!(with(0, 0x51), Err(Fault::Kind));
-        assert_eq!(with(21, 3), Err(Fault::Extensions));
-        assert_eq!(with(21, 0), Err(Fault::Extensions));
         assert_eq!(with(21, 12), Err(Fault::Short));
+        assert_eq!(with(20, 9), Err(Fault::Short));
         assert!(!looks_like(
             b"d1:ad2:id20:abcdefghij0123456789e1:q4:ping1:t2:aa1:y1:qe"
         ));

@@ -396,8 +396,11 @@ impl Sending {
     fn find_lost(&mut self) -> bool {
         let mut cut = false;
         let silent = self.repeated == 3;
+        // A window of few packets cannot have three behind a lost one (RFC 5827).
+        let behind = self.packets.len().saturating_sub(1) as u64;
+        let enough = REORDERED.min(behind).max(1);
         for (index, packet) in self.packets.iter_mut().enumerate() {
-            let overtaken = packet.last + REORDERED < self.arrived;
+            let overtaken = packet.last + enough < self.arrived;
             let flying = packet.whereabouts == Whereabouts::Flying;
             if flying && (overtaken || (silent && index == 0)) {
                 packet.whereabouts = Whereabouts::Lost;
