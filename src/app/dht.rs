@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,7 +22,7 @@ use crate::base::time::Time;
 use crate::core::dht::{Action, Config, Dht, Stats};
 use crate::disk::publish::write_whole;
 use crate::net::tcp::Bind;
-use crate::net::udp;
+use crate::net::udp::{self, Datagram};
 use crate::proto::dht_state::DhtState;
 use crate::proto::krpc::LONGEST;
 
@@ -45,6 +46,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// Names of hosts that are looked up.
 const MAX_NAMES: usize = 64;
+
+/// Datagrams that wait for a node on a socket that somebody else reads. What comes when there are more is lost, as at any socket.
+const WAITING: usize = 64;
 
 /// A host and a port to begin at.
 pub type Place = (String, u16);
@@ -74,13 +78,41 @@ pub struct Plan {
     pub external: Option<IpAddr>,
 }
 
+/// Where a node's datagrams come from and go to.
+#[derive(Debug)]
+pub struct Inlet {
+    socket: Arc<UdpSocket>,
+    addr: SocketAddr,
+    /// What comes, where somebody else reads the socket.
+    shared: Option<Receiver<Datagram>>,
+}
+
+impl Inlet {
+    /// A socket of [`udp::bind_peer`] at `addr` that somebody else reads, who sends on what is for the node.
+    #[must_use]
+    pub fn shared(socket: Arc<UdpSocket>, addr: SocketAddr) -> (Self, SyncSender<Datagram>) {
+        let (sender, shared) = mpsc::sync_channel(WAITING);
+        let inlet = Self {
+            socket,
+            addr,
+            shared: Some(shared),
+        };
+        (inlet, sender)
+    }
+}
+
+fn cannot_listen(at: impl Display, cause: &dyn Display) -> Failure {
+    let subject = format_args!("udp://{at} (DHT)");
+    Failure::new(Exit::Network, "listen on", subject, cause)
+}
+
 /// Hears of peers.
 type Found = dyn Fn(InfoHash, &[SocketAddr]) + Send + Sync;
 
 /// A running node. Its thread ends with [`Node::stop`].
 pub struct Node {
     dht: Mutex<Dht>,
-    socket: UdpSocket,
+    socket: Arc<UdpSocket>,
     addr: SocketAddr,
     begun: Instant,
     state: Option<PathBuf>,
@@ -96,7 +128,7 @@ impl fmt::Debug for Node {
 }
 
 impl Node {
-    /// Binds `at`, or another port of the same address if that one is taken and nobody insists on it, and begins. `found` hears of peers, on any thread.
+    /// Binds `at`, or another port of the same address if that one is taken and nobody insists on it, and begins there as [`Node::begin`] does.
     ///
     /// # Errors
     /// [`Exit::Network`] if the address cannot be bound.
@@ -106,18 +138,36 @@ impl Node {
         insist: bool,
         found: impl Fn(InfoHash, &[SocketAddr]) + Send + Sync + 'static,
     ) -> Result<Arc<Self>, Failure> {
-        let cannot = |cause: &dyn Display| {
-            let subject = format_args!("udp://{at} (DHT)");
-            Failure::new(Exit::Network, "listen on", subject, cause)
-        };
         let bound = udp::bind_peer(&plan.bind, at).or_else(|error| match error.kind() {
             io::ErrorKind::AddrInUse if !insist => {
                 udp::bind_peer(&plan.bind, SocketAddr::new(at.ip(), 0))
             }
             _ => Err(error),
         });
-        let socket = bound.map_err(|error| cannot(&error))?;
-        let addr = socket.local_addr().map_err(|error| cannot(&error))?;
+        let socket = bound.map_err(|error| cannot_listen(at, &error))?;
+        let addr = socket.local_addr();
+        let inlet = Inlet {
+            addr: addr.map_err(|error| cannot_listen(at, &error))?,
+            socket: Arc::new(socket),
+            shared: None,
+        };
+        Self::begin(plan, inlet, found)
+    }
+
+    /// Begins on a socket that is bound. `found` hears of peers, on any thread.
+    ///
+    /// # Errors
+    /// [`Exit::Network`] if the system has no thread to give.
+    pub fn begin(
+        plan: Plan,
+        inlet: Inlet,
+        found: impl Fn(InfoHash, &[SocketAddr]) + Send + Sync + 'static,
+    ) -> Result<Arc<Self>, Failure> {
+        let Inlet {
+            socket,
+            addr,
+            shared,
+        } = inlet;
         let kept = plan.state.as_ref().and_then(|path| fs::read(path).ok());
         let kept = kept.and_then(|bytes| DhtState::from_bytes(&bytes).ok());
         let kept = kept.unwrap_or_default();
@@ -146,8 +196,8 @@ impl Node {
         node.begin_at(plan.places);
         let runner = Arc::clone(&node);
         let thread = thread::Builder::new().name("dht".into());
-        let started = thread.spawn(move || runner.run());
-        started.map_err(|error| cannot(&error))?;
+        let started = thread.spawn(move || runner.run(shared.as_ref()));
+        started.map_err(|error| cannot_listen(addr, &error))?;
         Ok(node)
     }
 
@@ -258,11 +308,11 @@ impl Node {
         }
     }
 
-    fn run(&self) {
+    fn run(&self, shared: Option<&Receiver<Datagram>>) {
         let mut buffer = [0; LONGEST + 1];
         let mut saved = Instant::now();
         while !self.stopping.load(Ordering::Relaxed) {
-            let step = || self.step(&mut buffer);
+            let step = || self.step(shared, &mut buffer);
             // A fault costs this datagram its answer; where half a program is worse than none, it has ended the program.
             let outcome = panic::catch_unwind(AssertUnwindSafe(step));
             if !matches!(outcome, Ok(Ok(()))) {
@@ -275,18 +325,28 @@ impl Node {
         }
     }
 
-    fn step(&self, buffer: &mut [u8]) -> io::Result<()> {
+    fn step(&self, shared: Option<&Receiver<Datagram>>, buffer: &mut [u8]) -> io::Result<()> {
         let due = self.lock().deadline().map(|due| due.since(self.now()));
         let wait = due.unwrap_or(LONGEST_WAIT);
         let wait = wait.clamp(SHORTEST_WAIT, LONGEST_WAIT);
-        match udp::receive(&self.socket, buffer, wait)? {
-            Some((len, from)) => {
-                let bytes = buffer.get(..len).unwrap_or_default();
-                self.act(|dht, now, out| dht.received(now, from, bytes, out));
+        if let Some(shared) = shared {
+            match shared.recv_timeout(wait) {
+                Ok((bytes, from)) => self.received(from, &bytes),
+                Err(RecvTimeoutError::Timeout) => self.act(|_, _, _| {}),
+                // Whoever has the socket has ended.
+                Err(RecvTimeoutError::Disconnected) => return Err(io::ErrorKind::BrokenPipe.into()),
             }
+            return Ok(());
+        }
+        match udp::receive(&self.socket, buffer, wait)? {
+            Some((len, from)) => self.received(from, buffer.get(..len).unwrap_or_default()),
             None => self.act(|_, _, _| {}),
         }
         Ok(())
+    }
+
+    fn received(&self, from: SocketAddr, bytes: &[u8]) {
+        self.act(|dht, now, out| dht.received(now, from, bytes, out));
     }
 
     /// Tells the node something, and does what follows outside its lock.

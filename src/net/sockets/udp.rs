@@ -4,12 +4,20 @@ use std::io;
 use std::net::{IpAddr, Shutdown, SocketAddr, UdpSocket};
 use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recvfrom};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::tcp::Bind;
 
 /// Bytes of datagrams that may wait to be read. The kernel cuts this to its own limit (`net.core.rmem_max`); what comes beyond is lost, as datagrams may be.
 const WAITING: usize = 4 << 20;
+
+/// Bytes that no datagram has more of.
+pub const LONGEST: usize = 65_535;
+
+/// A datagram, and its sender.
+pub type Datagram = (Vec<u8>, SocketAddr);
 
 /// How long a call may block.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -69,12 +77,17 @@ pub fn bind_peer(bind: &Bind, addr: SocketAddr) -> io::Result<UdpSocket> {
 /// # Errors
 /// As the kernel says: there is no way to that address.
 pub fn send(socket: &UdpSocket, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
-    let both = socket.local_addr()?.is_ipv6();
-    let to = match to.ip() {
+    let to = reach(socket.local_addr()?.is_ipv6(), to);
+    socket.send_to(bytes, to).map(drop)
+}
+
+/// An address as a socket takes it, which may be one for `both` families.
+#[must_use]
+pub fn reach(both: bool, to: SocketAddr) -> SocketAddr {
+    match to.ip() {
         IpAddr::V4(ip) if both => SocketAddr::new(ip.to_ipv6_mapped().into(), to.port()),
         _ => to,
-    };
-    socket.send_to(bytes, to).map(drop)
+    }
 }
 
 /// Waits for a datagram to a socket of [`bind_peer`] for so long, which is more than nothing. Its length and its sender; `None` if none has come.
@@ -98,6 +111,26 @@ pub fn receive(
             }
             _ => Err(error),
         },
+    }
+}
+
+/// Takes a datagram that has come already, as [`receive`] does.
+///
+/// # Errors
+/// As the kernel says.
+pub fn receive_now(
+    socket: &UdpSocket,
+    buffer: &mut [u8],
+) -> io::Result<Option<(usize, SocketAddr)>> {
+    match recvfrom(socket, &mut *buffer, RecvFlags::DONTWAIT) {
+        Ok((_, len, from)) => {
+            let from = from.and_then(|from| SocketAddr::try_from(from).ok());
+            let from = from.ok_or(io::ErrorKind::InvalidData)?;
+            let from = SocketAddr::new(from.ip().to_canonical(), from.port());
+            Ok(Some((len, from)))
+        }
+        Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -137,6 +170,9 @@ mod tests {
             assert_eq!(receive(&ours, &mut heard, wait).unwrap(), Some((6, addr)));
             let soon = Duration::from_millis(1);
             assert_eq!(receive(&ours, &mut heard, soon).unwrap(), None);
+            assert_eq!(receive_now(&ours, &mut heard).unwrap(), None);
+            send(&other, b"at once", from).unwrap();
+            assert_eq!(receive_now(&ours, &mut heard).unwrap(), Some((7, addr)));
         }
     }
 }
