@@ -24,6 +24,7 @@ mod outgoing;
 mod packet_size;
 mod receiving;
 mod sending;
+pub mod strangers;
 #[cfg(test)]
 mod tests;
 mod timing;

@@ -81,14 +81,14 @@ fn who_does_not_prove_its_address_gets_one_short_answer_for_each_question() {
     let mut ours = Connection::accept(NOW, &syn, 500, Limits::default());
     assert_eq!(ours.write(b"much"), 0);
     assert_eq!(sent(&mut ours, NOW)[0].len(), 20);
-    assert_eq!(sent(&mut ours, NOW), [[]; 0]);
+    assert!(sent(&mut ours, NOW).is_empty());
     ours.handle(NOW, &syn);
     assert_eq!(sent(&mut ours, NOW).len(), 1);
     // Neither another question nor one who guesses our number gets anything.
     ours.handle(NOW, &packet(Kind::Syn, 40, 101, 0));
     ours.handle(NOW, &packet(Kind::Data, 41, 101, 17));
     ours.handle(NOW, &packet(Kind::Data, 40, 101, 499));
-    assert_eq!(sent(&mut ours, NOW), [[]; 0]);
+    assert!(sent(&mut ours, NOW).is_empty());
     assert!(!ours.is_connected());
     let later = ours.deadline().unwrap();
     assert_eq!(later.since(NOW), Duration::from_secs(15));
