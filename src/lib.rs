@@ -30,7 +30,7 @@
 //! ## Threads
 //! | thread | how many | blocks on | woken by |
 //! | --- | --- | --- | --- |
-//! | `accept` | one a process | `accept` | a connection |
+//! | `accept` | one a process, but with `--utp-only` | `accept` | a connection |
 //! | `peer` | one a connection: dials or answers ([`app::peer::greeting`]), then reads | `connect`, `recv` (10 s until hands are shaken) | bytes, or the socket's shutdown |
 //! | `peer-writer` | one a connection | its outbox, `send` (60 s in which nothing goes) | messages, blocks to serve, a limit's grant, or the socket's shutdown |
 //! | `web-seed` | one for each web seed of a torrent, eight at most | what it is asked for; an answer (30 s of silence, 10 s to connect) | requests, the end; its requests are broken off |
@@ -42,7 +42,8 @@
 //! | `port-mapping` | one, where it is wanted | the next renewal; the gateway (2 s for each protocol, 3 s for a request over HTTP) | the end |
 //! | `hash-N` | one a core, four at most | the queue of finished pieces | a piece, the end |
 //! | `examine`, `reuse`, `publish`, `remove`, `on-complete`, `farewell`, `resolver` | when needed | files; a command; HTTP or UDP (2.5 s); a name's address | – |
-//! | `dht` | one, with `--dht` | its UDP socket (half a second at most) | a datagram, the node's deadline, the end |
+//! | `dht` | one, with `--dht` | its UDP socket, or what `utp` hands on (half a second at most) | a datagram, the node's deadline, the end |
+//! | `utp` | one, with `--utp` | its UDP socket (half a second at most) | a datagram, a connection's deadline |
 //! | `signals` | one | signals | a signal |
 //! | `gate 0`, `pages`, `relay N` | six, where the status is served | epoll; a request (half a second); the run's answer (10 s) | a connection; the gate; the run |
 //! | main | one | occurrences, one second at a time | any of the above, a question over HTTP |
@@ -83,7 +84,7 @@
 //! | 20 | peer ids | [`base::id`] |
 //! | 21 | upload only | [`proto::peer::extended`] |
 //! | 24, 31, 48 | external address, retry, scrape | [`proto::tracker`] |
-//! | 29 | uTP: streams over UDP that make room for other traffic (RFC 6817) | [`proto::utp`], [`core::utp`] |
+//! | 29 | uTP: streams over UDP that make room for other traffic (RFC 6817) | [`proto::utp`], [`core::utp`], [`app::peer::utp`], [`app::peer::stream`] |
 //! | 40 | canonical peer priority | [`core::swarm`], [`base::crc32c`] |
 //! | 47 | pad files, attributes | [`proto::metainfo`] |
 //! | – | message stream encryption | [`proto::peer::mse`], [`app::peer::greeting`], [`net::decrypted`] |

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use hivebt::app::peer::doors::Transport;
 use hivebt::app::peer::payload::{Payload, Purpose};
 use hivebt::app::peer::session::{Session, SessionOptions};
 use hivebt::app::peer::torrent::{Holdings, Torrent};
@@ -33,6 +34,7 @@ fn session() -> Arc<Session> {
         max_download: 0,
         cache: 24 << 20,
         encryption: Encryption::default(),
+        transport: Transport::default(),
         dht: None,
     })
     .unwrap()

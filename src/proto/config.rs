@@ -90,6 +90,8 @@ pub struct Network {
     pub lsd_enabled: Option<bool>,
     /// BEP 5.
     pub dht_enabled: Option<bool>,
+    /// BEP 29, beside TCP.
+    pub utp_enabled: Option<bool>,
     /// Port mapping at the router.
     pub upnp_enabled: Option<bool>,
 }
@@ -212,6 +214,9 @@ pub const KEYS: &[Key] = &[
     }),
     key("network", "dht_enabled", BOOL, |c, v| {
         put(&mut c.network.dht_enabled, v.as_bool())
+    }),
+    key("network", "utp_enabled", BOOL, |c, v| {
+        put(&mut c.network.utp_enabled, v.as_bool())
     }),
     key("network", "upnp_enabled", BOOL, |c, v| {
         put(&mut c.network.upnp_enabled, v.as_bool())
@@ -445,7 +450,7 @@ mod tests {
             "torrent_creation": {"announce": "http://t:1/announce", "piece_length": 262144, "private": false, "comment": "HiveMind"},
             "network": {"listen_port_range": [6881, 6891], "bind": "eth1", "max_connections": 60, "send_buffer": 262144,
                         "receive_buffer": 524288, "encryption": "required", "pex_enabled": true, "lsd_enabled": false,
-                        "dht_enabled": true, "upnp_enabled": true}
+                        "dht_enabled": true, "utp_enabled": true, "upnp_enabled": true}
             }"#,
         )
         .unwrap();
@@ -479,6 +484,7 @@ mod tests {
                 pex_enabled: Some(true),
                 lsd_enabled: Some(false),
                 dht_enabled: Some(true),
+                utp_enabled: Some(true),
                 upnp_enabled: Some(true),
             },
         };

@@ -29,6 +29,7 @@ mod private;
 mod select;
 mod status;
 mod trackers;
+mod utp;
 mod web_seeds;
 
 use support::hosts::Network;

@@ -425,6 +425,7 @@ impl World {
                 addr,
                 outgoing: side == 0,
                 fast: self.fast,
+                utp: false,
             };
             self.tell(us, event);
             let handshake = ExtendedHandshake {

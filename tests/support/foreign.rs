@@ -159,7 +159,7 @@ impl Client {
         fs::create_dir_all(home).expect("a folder for the client");
         let command = match self {
             Self::Aria2 => aria2(verb, host, torrent, folder, home),
-            Self::Transmission => transmission(host, torrent, folder, home),
+            Self::Transmission => transmission(host, torrent, folder, home, false),
             Self::LibtorrentSuper if verb == "seed" => {
                 libtorrent("superseed", host, torrent, folder)
             }
@@ -238,7 +238,16 @@ fn teller(home: &Path) -> PathBuf {
     path
 }
 
-fn transmission(host: &Host, torrent: &Path, folder: &Path, home: &Path) -> Command {
+/// Transmission that connects over uTP, too, and first.
+pub fn transmission_over_utp(host: &Host, torrent: &Path, folder: &Path, home: &Path) -> Process {
+    let command = transmission(host, torrent, folder, home, true);
+    Process::start(
+        &format!("Transmission with uTP on {}", host.address),
+        command,
+    )
+}
+
+fn transmission(host: &Host, torrent: &Path, folder: &Path, home: &Path, utp: bool) -> Command {
     let watch = home.join("watch");
     fs::create_dir_all(&watch).expect("a folder to watch");
     if !is_link(torrent) {
@@ -255,7 +264,7 @@ fn transmission(host: &Host, torrent: &Path, folder: &Path, home: &Path) -> Comm
         "lpd-enabled": false,
         "pex-enabled": false,
         // Transmission 3.00 closes the TCP connection that it falls back to when a peer does not answer over uTP.
-        "utp-enabled": false,
+        "utp-enabled": utp,
         "port-forwarding-enabled": false,
         // Links do not come by the folder.
         "rpc-enabled": is_link(torrent),
@@ -278,7 +287,7 @@ fn transmission(host: &Host, torrent: &Path, folder: &Path, home: &Path) -> Comm
     command
 }
 
-/// libtorrent with what it does not do otherwise: words such as `pex`, `peer=ADDR:PORT` to connect to, `down=BYTES` a second.
+/// libtorrent with what it does not do otherwise: words such as `pex`, `utp` for uTP alone, `peer=ADDR:PORT` to connect to, `down=BYTES` a second.
 pub fn libtorrent_with(
     verb: &str,
     host: &Host,

@@ -1,6 +1,6 @@
 """A peer made of libtorrent: python3 libtorrent_peer.py get|stay|seed|superseed TORRENT FOLDER [ADDRESS] [--encrypt=rc4|plaintext|both]
 
-TORRENT may be a magnet link. LIBTORRENT_PEER in the environment may hold words: pex, lsd, peer=ADDR:PORT, down=BYTES a second.
+TORRENT may be a magnet link. LIBTORRENT_PEER in the environment may hold words: pex, lsd, peer=ADDR:PORT, down=BYTES a second, utp for uTP only.
 
 With an ADDRESS it shares a machine with other peers, or has no other, and uses TCP only: over loopback its uTP carries a tenth of that.
 With --encrypt it takes no connection without an encrypted handshake, and for the rest of it what is named.
@@ -26,6 +26,9 @@ if len(words) > 3:
     settings["enable_outgoing_utp"] = settings["enable_incoming_utp"] = False
 else:
     settings["listen_interfaces"] = "0.0.0.0:6881"
+if "utp" in extra:
+    settings["enable_outgoing_utp"] = settings["enable_incoming_utp"] = True
+    settings["enable_outgoing_tcp"] = settings["enable_incoming_tcp"] = False
 if encrypt:
     settings["in_enc_policy"] = settings["out_enc_policy"] = int(libtorrent.enc_policy.forced)
     settings["allowed_enc_level"] = int(getattr(libtorrent.enc_level, encrypt[0]))

@@ -211,6 +211,7 @@ impl Fetcher {
             addr,
             outgoing,
             fast: false,
+            utp: false,
         });
         Some(peer)
     }

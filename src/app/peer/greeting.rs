@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::base::id::{InfoHash, PeerId};
 use crate::base::sha1::Digest;
 use crate::net::decrypted::Ahead;
-use crate::net::{random, tcp};
+use crate::net::random;
 use crate::proto::peer::handshake::{self, Handshake};
 use crate::proto::peer::mse::{Agreed, Answering, Encryption, Fault, MAX_PAD, Opening, Rc4};
 
@@ -68,18 +68,18 @@ pub fn ours(info_hash: InfoHash, us: PeerId, dht: bool) -> Handshake {
     }
 }
 
-/// Dials a peer and shakes hands. Where it hangs up on plain text, or encryption is only preferred and comes to nothing, it is dialled once more, the other way.
+/// Connects to a peer by `connect`, and shakes hands. Where it hangs up on plain text, or encryption is only preferred and comes to nothing, that is done once more, the other way.
 ///
 /// # Errors
 /// If the peer cannot be reached, does not answer in time, or answers for another torrent. [`NotEncrypted`] if that is required and is what it does not do.
 pub fn dial(
-    bind: &tcp::Bind,
+    connect: impl Fn() -> io::Result<Stream>,
     encryption: Encryption,
     addr: SocketAddr,
     hello: &Handshake,
 ) -> io::Result<Greeted> {
     let connect = || -> io::Result<Stream> {
-        let stream = Stream::Tcp(tcp::dial(bind, addr, HANDSHAKE_TIMEOUT)?);
+        let stream = connect()?;
         prepare(&stream)?;
         Ok(stream)
     };

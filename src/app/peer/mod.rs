@@ -9,6 +9,7 @@ pub mod clock;
 pub mod connection;
 mod described;
 mod doctor;
+pub mod doors;
 pub mod fetcher;
 pub mod greeting;
 mod heed;
@@ -40,6 +41,7 @@ pub mod stream;
 pub mod subject;
 pub mod threads;
 pub mod torrent;
+pub mod utp;
 mod wait;
 pub mod watched;
 pub mod web_seed;
@@ -144,6 +146,7 @@ fn start(options: Options, torrents: Vec<Job>) -> Result<Run, Failure> {
         max_download: options.max_download.unwrap_or(0),
         cache,
         encryption: options.encryption.unwrap_or_default(),
+        transport: options.transport(),
         dht: options.dht.then(|| take_part(&options)),
     })?;
     let defaults = event::Config::default();

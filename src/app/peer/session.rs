@@ -1,14 +1,16 @@
 //! What all torrents of a process share: the listener, our name, limits, memory, hashing threads.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::ops::RangeInclusive;
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
-use crate::app::dht;
+use crate::app::dht::{self, Inlet};
 use crate::app::failure::{Exit, Failure};
 use crate::base::id::{InfoHash, PeerId};
 use crate::base::sha1::Digest;
@@ -16,7 +18,8 @@ use crate::core::swarm::event::{Config, Source};
 use crate::disk::hasher::{self, Hasher};
 use crate::disk::pool::Pool;
 use crate::disk::storage::Storage;
-use crate::net::tcp::{self, Bind};
+use crate::net::tcp::Bind;
+use crate::net::udp::Datagram;
 use crate::proto::magnet::Magnet;
 use crate::proto::metainfo::Metainfo;
 use crate::proto::peer::handshake::Handshake;
@@ -25,6 +28,7 @@ use crate::proto::peer::mse::{self, Encryption};
 use super::batches::Batches;
 use super::clock::Clock;
 use super::connection;
+use super::doors::{Dialler, Doors, Transport};
 use super::fetcher::{self, Fetcher};
 use super::greeting::{self, Greeted, NotEncrypted};
 use super::limits::Limits;
@@ -33,6 +37,7 @@ use super::stream::Stream;
 use super::subject::Subject;
 use super::threads;
 use super::torrent::{Happening, Holdings, Setting, Torrent};
+use super::utp::Endpoint;
 
 /// Connections that may be shaking hands at once, in all and from one address. A stranger who dials and says nothing holds a
 /// place for ten seconds.
@@ -57,6 +62,8 @@ pub struct SessionOptions {
     pub cache: u64,
     /// What connections are encrypted.
     pub encryption: Encryption,
+    /// What carries them.
+    pub transport: Transport,
     /// The DHT, if it takes part in that, and the port to announce there, where it is not the one listened on.
     pub dht: Option<(dht::Plan, Option<u16>)>,
 }
@@ -67,6 +74,7 @@ pub struct Session {
     clock: Clock,
     bind: Bind,
     encryption: Encryption,
+    transport: Transport,
     listening: SocketAddr,
     door: Door,
     limits: Limits,
@@ -76,6 +84,7 @@ pub struct Session {
     parties: Mutex<Parties>,
     greeting: Mutex<HashMap<IpAddr, usize>>,
     dht: OnceLock<Dht>,
+    utp: OnceLock<Arc<Endpoint>>,
 }
 
 /// The session's node of the DHT.
@@ -126,6 +135,14 @@ impl Party {
         }
     }
 
+    /// Whether a peer at `addr` is known to take connections over uTP.
+    fn speaks_utp(&self, addr: SocketAddr) -> bool {
+        match self {
+            Self::Torrent(torrent) => torrent.lock().swarm.speaks_utp(addr),
+            Self::Fetcher(_) => false,
+        }
+    }
+
     fn dial_failed(&self, addr: SocketAddr) {
         match self {
             Self::Torrent(torrent) => torrent.dial_failed(addr),
@@ -140,11 +157,9 @@ impl Session {
     /// # Errors
     /// [`Exit::Network`] if no port is free.
     pub fn start(options: &SessionOptions) -> Result<Arc<Self>, Failure> {
-        let listener = tcp::listen(&options.bind, options.ports.clone())
-            .map_err(|error| cannot_listen(options, &error))?;
-        let listening = listener
-            .local_addr()
-            .map_err(|error| cannot_listen(options, &error))?;
+        let doors = Doors::open(&options.bind, options.ports.clone(), options.transport);
+        let doors = doors.map_err(|error| cannot_listen(options, &error))?;
+        let listening = doors.addr;
         // Half of the cache may wait for its hash: a third of that for company, and as much is being hashed meanwhile.
         let hasher = Hasher::start(hasher::default_threads(), options.cache / 6, || {
             std::process::exit(Exit::Failed as i32)
@@ -161,6 +176,7 @@ impl Session {
                 clock,
                 bind: options.bind.clone(),
                 encryption: options.encryption,
+                transport: options.transport,
                 listening,
                 door: Door::new(listening.port()),
                 limits,
@@ -172,17 +188,56 @@ impl Session {
                 parties: Mutex::default(),
                 greeting: Mutex::default(),
                 dht: OnceLock::new(),
+                utp: OnceLock::new(),
             });
+        let utp = doors.utp.map(Arc::new);
+        let (inlet, others) = match &utp {
+            Some(socket) if options.dht.is_some() => {
+                let (inlet, others) = Inlet::shared(socket.clone(), listening);
+                (Some(inlet), Some(others))
+            }
+            _ => (None, None),
+        };
         if let Some((plan, port)) = &options.dht {
-            session.take_part(plan, *port)?;
+            session.take_part(plan, *port, inlet)?;
         }
-        let acceptor = session.clone();
-        threads::spawn("accept", move || acceptor.accept(&listener));
+        if let Some(socket) = utp {
+            session
+                .take_utp(socket, others)
+                .map_err(|error| cannot_listen(options, &error))?;
+        }
+        if let Some(listener) = doors.tcp {
+            let acceptor = session.clone();
+            threads::spawn("accept", move || acceptor.accept(&listener));
+        }
         Ok(session)
     }
 
-    /// Begins with the DHT, at the port of the listener if it is free.
-    fn take_part(self: &Arc<Self>, plan: &dht::Plan, port: Option<u16>) -> Result<(), Failure> {
+    /// Begins with uTP. What comes to the socket and is not uTP goes to `others`.
+    fn take_utp(
+        self: &Arc<Self>,
+        socket: Arc<UdpSocket>,
+        others: Option<SyncSender<Datagram>>,
+    ) -> io::Result<()> {
+        let session = Arc::downgrade(self);
+        let accepted = move |stream, addr| {
+            if let Some(session) = Weak::upgrade(&session) {
+                session.greet(Stream::Utp(stream), addr);
+            }
+        };
+        let endpoint = Endpoint::start(socket, self.clock, others, accepted)?;
+        // It is the only one that there ever is.
+        let _ = self.utp.set(endpoint);
+        Ok(())
+    }
+
+    /// Begins with the DHT: on the socket that it shares with uTP, else at the port of the listener if it is free.
+    fn take_part(
+        self: &Arc<Self>,
+        plan: &dht::Plan,
+        port: Option<u16>,
+        inlet: Option<Inlet>,
+    ) -> Result<(), Failure> {
         let session = Arc::downgrade(self);
         let found = move |info_hash, peers: &[SocketAddr]| {
             let session = Weak::upgrade(&session);
@@ -191,7 +246,10 @@ impl Session {
                 torrent.discovered(peers, Source::Gossip);
             }
         };
-        let node = dht::Node::start(plan.clone(), self.listening, false, found)?;
+        let node = match inlet {
+            Some(inlet) => dht::Node::begin(plan.clone(), inlet, found)?,
+            None => dht::Node::start(plan.clone(), self.listening, false, found)?,
+        };
         let port = port.unwrap_or(self.listening.port());
         // It is the only one that there ever is.
         let _ = self.dht.set(Dht { node, port });
@@ -215,6 +273,9 @@ impl Session {
     pub fn stop(&self) {
         if let Some(dht) = self.dht.get() {
             dht.node.stop();
+        }
+        if let Some(utp) = self.utp.get() {
+            utp.stop();
         }
     }
 
@@ -333,7 +394,8 @@ impl Session {
         let (session, on_its_way) = (self.clone(), party.clone());
         let dialled = threads::spawn("peer", move || {
             let hello = on_its_way.hello(session.us);
-            match greeting::dial(&session.bind, session.encryption, addr, &hello) {
+            let dialler = session.dialler(addr, on_its_way.speaks_utp(addr));
+            match greeting::dial(|| dialler.connect(), session.encryption, addr, &hello) {
                 Ok(greeted) => on_its_way.run(greeted, session.door.port()),
                 Err(error) => {
                     if NotEncrypted::cause_of(&error).is_some() {
@@ -345,6 +407,17 @@ impl Session {
         });
         if dialled.is_none() {
             party.dial_failed(addr);
+        }
+    }
+
+    fn dialler(&self, addr: SocketAddr, speaks_utp: bool) -> Dialler<'_> {
+        Dialler {
+            bind: &self.bind,
+            transport: self.transport,
+            utp: self.utp.get().map(|utp| &**utp),
+            addr,
+            speaks_utp,
+            deaf: Cell::new(false),
         }
     }
 

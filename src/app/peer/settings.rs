@@ -9,6 +9,7 @@ use crate::app::human;
 use crate::core::swarm::event;
 use crate::net::tcp::Bind;
 
+use super::doors::Transport;
 use super::options::Options;
 use super::{CACHE, PORTS};
 
@@ -55,6 +56,7 @@ pub fn complete(options: &mut Options, loaded: &Loaded) {
     options.request_timeout = seeder.piece_request_timeout.map(seconds);
     options.pex = options.pex.or(network.pex_enabled);
     options.lsd = options.lsd.or(network.lsd_enabled);
+    options.utp = options.utp.or(network.utp_enabled);
     options.cache = options.cache.or(seeder.cache_size);
     options.max_peers = options.max_peers.or(peers);
     options.encryption = options.encryption.or(network.encryption);
@@ -102,7 +104,7 @@ impl Setting {
 }
 
 /// What has more sources than the command line: the option and the key of each.
-const NAMES: [(Option<&str>, Option<&str>); 17] = [
+const NAMES: [(Option<&str>, Option<&str>); 18] = [
     (Some("--output"), None),
     (Some("--port"), Some("network.listen_port_range")),
     (Some("--bind"), Some("network.bind")),
@@ -119,6 +121,7 @@ const NAMES: [(Option<&str>, Option<&str>); 17] = [
     (Some("--no-pex"), Some("network.pex_enabled")),
     (Some("--lsd"), Some("network.lsd_enabled")),
     (Some("--dht"), Some("network.dht_enabled")),
+    (Some("--utp"), Some("network.utp_enabled")),
     (Some("--port-mapping"), Some("network.upnp_enabled")),
 ];
 
@@ -152,6 +155,12 @@ pub fn table(options: &Options, loaded: &Loaded) -> Vec<Setting> {
         },
         options.lsd.unwrap_or(false).to_string(),
         options.dht.to_string(),
+        match options.transport() {
+            Transport::Tcp => "false",
+            Transport::Both => "true",
+            Transport::Utp => "only",
+        }
+        .into(),
         options.port_mapping.unwrap_or(false).to_string(),
     ];
     let seeder = &loaded.config.seeder;
@@ -172,6 +181,7 @@ pub fn table(options: &Options, loaded: &Loaded) -> Vec<Setting> {
         network.pex_enabled.is_some(),
         network.lsd_enabled.is_some(),
         network.dht_enabled.is_some(),
+        network.utp_enabled.is_some(),
         network.upnp_enabled.is_some(),
     ];
     let rows = NAMES.into_iter().zip(values).zip(in_file);

@@ -112,7 +112,7 @@ pub struct Torrent {
 }
 
 pub(super) struct State {
-    swarm: Swarm,
+    pub(super) swarm: Swarm,
     assembly: Assembly,
     links: HashMap<PeerKey, Link>,
     next_key: u64,
@@ -311,6 +311,7 @@ impl Torrent {
         outbox: Arc<Outbox>,
         stream: Arc<Stream>,
     ) -> Option<PeerKey> {
+        let utp = stream.is_utp();
         let peer = {
             let mut state = self.lock();
             if state.stopped {
@@ -325,6 +326,7 @@ impl Torrent {
             addr,
             outgoing,
             fast,
+            utp,
         });
         Some(peer)
     }

@@ -38,6 +38,8 @@ pub enum Event<'a> {
         outgoing: bool,
         /// Both sides speak the fast extension (BEP 6).
         fast: bool,
+        /// uTP carries it (BEP 29).
+        utp: bool,
     },
     /// An HTTP server that has the payload (BEP 19) may be asked. It is sent nothing but `request` and `cancel`, and has to answer each
     /// request by its block or a `reject`.
@@ -287,6 +289,8 @@ pub struct PeerStats {
     pub addr: SocketAddr,
     /// Who it says it is.
     pub id: PeerId,
+    /// uTP carries the connection (BEP 29).
+    pub utp: bool,
     /// Name and version of its program, as it says; empty if it does not.
     pub client: String,
     /// Pieces that it has.

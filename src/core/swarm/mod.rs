@@ -200,6 +200,12 @@ impl Swarm {
         self.roster.seen_at(addr);
     }
 
+    /// Whether it is known that a peer at `addr` takes connections over uTP (BEP 29).
+    #[must_use]
+    pub fn speaks_utp(&self, addr: SocketAddr) -> bool {
+        self.roster.speaks_utp(addr)
+    }
+
     /// Takes in what happened at `now`, and appends to `out` what is to be done, in this order.
     ///
     /// Events about connections that the swarm has closed, or never heard of, change nothing.
@@ -211,13 +217,14 @@ impl Swarm {
                 addr,
                 outgoing,
                 fast,
+                utp,
             } => {
-                self.connected(
-                    now,
-                    peer,
-                    Peer::new(id, addr, outgoing, fast, self.geometry.pieces(), now),
-                    out,
-                );
+                let pieces = self.geometry.pieces();
+                let new = Peer {
+                    utp,
+                    ..Peer::new(id, addr, outgoing, fast, pieces, now)
+                };
+                self.connected(now, peer, new, out);
             }
             Event::WebSeed {
                 peer,

@@ -153,6 +153,8 @@ pub(super) struct Peer {
     /// Where it listens, as far as we know.
     pub(super) listen: Option<SocketAddr>,
     pub(super) outgoing: bool,
+    /// uTP carries the connection.
+    pub(super) utp: bool,
     /// It is no peer but an HTTP server.
     pub(super) web_seed: Option<WebSeed>,
     /// Both sides speak BEP 6.
@@ -208,6 +210,7 @@ impl Peer {
             addr,
             listen: outgoing.then_some(addr),
             outgoing,
+            utp: false,
             web_seed: None,
             fast,
             since: now,

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::base::endpoint::may_be_told_to;
 use crate::base::time::Time;
 use crate::proto::peer::message::Message;
-use crate::proto::peer::pex::{MAX_PEERS, PexMessage, REACHABLE, SEED};
+use crate::proto::peer::pex::{MAX_PEERS, PexMessage, REACHABLE, SEED, UTP};
 
 use super::Swarm;
 use super::event::{Action, PeerKey, Source};
@@ -90,7 +90,8 @@ impl Swarm {
                 0
             };
             let reachable = if other.outgoing { REACHABLE } else { 0 };
-            fits.then_some((addr, seed | reachable))
+            let utp = if other.utp { UTP } else { 0 };
+            fits.then_some((addr, seed | reachable | utp))
         });
         let tellable: Vec<_> = tellable.collect();
         let still = |addr: &&SocketAddr| tellable.iter().any(|(there, _)| there == *addr);
@@ -158,6 +159,9 @@ impl Swarm {
             peer.pex.taken += 1;
             self.roster
                 .discovered(now, addr, Source::Gossip, &mut self.rng);
+            if said & UTP != 0 {
+                self.roster.says_utp(addr);
+            }
         }
     }
 }

@@ -45,6 +45,8 @@ enum State {
 struct Known {
     source: Source,
     failures: u32,
+    /// It takes connections over uTP, as others say.
+    utp: bool,
     state: State,
 }
 
@@ -103,10 +105,23 @@ impl Roster {
             Known {
                 source,
                 failures: 0,
+                utp: false,
                 state,
             },
         );
         self.wait_until(addr, now, rng);
+    }
+
+    /// Somebody says that whoever listens at `addr` takes connections over uTP.
+    pub(super) fn says_utp(&mut self, addr: SocketAddr) {
+        if let Some(known) = self.known.get_mut(&addr) {
+            known.utp = true;
+        }
+    }
+
+    /// Whether somebody has said so.
+    pub(super) fn speaks_utp(&self, addr: SocketAddr) -> bool {
+        self.known.get(&addr).is_some_and(|known| known.utp)
     }
 
     /// The addresses that may be dialled, with where they were heard of.
@@ -186,6 +201,7 @@ impl Roster {
         self.known.entry(addr).or_insert(Known {
             source,
             failures: 0,
+            utp: false,
             state,
         });
         self.set(addr, State::Connected(now));

@@ -27,6 +27,7 @@ impl Swarm {
     /// Every connection, in the order of their numbers.
     pub fn peers(&self, now: Time) -> impl Iterator<Item = PeerStats> + '_ {
         self.peers.iter().map(move |(&peer, p)| PeerStats {
+            utp: p.utp,
             peer,
             addr: p.addr,
             id: p.id,

@@ -14,13 +14,16 @@ pub const MAX_PEERS: usize = 50;
 /// It has everything, or wants nothing more (BEP 21).
 pub const SEED: u8 = 0x02;
 
+/// It takes connections over uTP (BEP 29).
+pub const UTP: u8 = 0x04;
+
 /// The sender has dialled it, so it can be reached.
 pub const REACHABLE: u8 = 0x10;
 
 /// What has changed since the sender's last message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PexMessage {
-    /// Peers that came, and what is said of each: [`SEED`], [`REACHABLE`] and bits of no use to us.
+    /// Peers that came, and what is said of each: [`SEED`], [`UTP`], [`REACHABLE`] and bits of no use to us.
     pub added: Vec<(SocketAddr, u8)>,
     /// Peers that went.
     pub dropped: Vec<SocketAddr>,
@@ -103,7 +106,7 @@ mod tests {
             added: vec![
                 ("10.0.0.1:6881".parse().unwrap(), SEED),
                 ("10.0.0.2:1".parse().unwrap(), 0),
-                ("[2001:db8::1]:6881".parse().unwrap(), REACHABLE),
+                ("[2001:db8::1]:6881".parse().unwrap(), REACHABLE | UTP),
             ],
             dropped: vec![
                 "10.0.0.3:6881".parse().unwrap(),

@@ -33,6 +33,9 @@ Network:
                            off; never for private torrents)
       --dht-node HOST:PORT likewise, beginning at this node (repeatable)
       --dht-read-only      likewise, but answer nobody there: for hosts that others cannot reach
+      --utp                connect over uTP, too, which makes way for other traffic: to peers that answer it, and on the same port
+                           number in UDP (default: TCP alone)
+      --utp-only           likewise, and neither dial nor listen over TCP
       --tracker ADDR:PORT  share: where the tracker listens (default [::]:8080, any free port if that is taken)
       --min-size SIZE      share: what is smaller is not shared; if all is, exit 8: ordinary transfer will do
 Limits:

@@ -18,6 +18,7 @@ use crate::core::shares::Priority;
 use crate::net::tcp::Bind;
 use crate::proto::peer::mse::Encryption;
 
+use super::doors::Transport;
 use super::selection::Pattern;
 use super::settings::{self, Origin};
 
@@ -85,6 +86,10 @@ pub struct Options {
     pub pex: Option<bool>,
     /// `--lsd`: on; off if nobody says so.
     pub lsd: Option<bool>,
+    /// `--utp`: on; off if nobody says so.
+    pub utp: Option<bool>,
+    /// `--utp-only`
+    pub utp_only: bool,
     /// `--dht`, or the configuration, or what implies it.
     pub dht: bool,
     /// `--dht-node`: host and port.
@@ -182,6 +187,8 @@ impl Options {
             no_web_seeds: false,
             pex: None,
             lsd: None,
+            utp: None,
+            utp_only: false,
             dht: false,
             dht_nodes: Vec::new(),
             dht_read_only: false,
@@ -227,10 +234,21 @@ impl Options {
             "-p" => "--port",
             "--no-port-mapping" => "--port-mapping",
             "--dht-node" | "--dht-read-only" => "--dht",
+            "--utp-only" => "--utp",
             other => other,
         };
         let given = settings::option(long).map(|option| (option, Origin::CommandLine));
         self.given.extend(given);
+    }
+
+    /// What carries connections between peers.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        match self.utp {
+            _ if self.utp_only => Transport::Utp,
+            Some(true) => Transport::Both,
+            Some(false) | None => Transport::Tcp,
+        }
     }
 
     /// Whether a finished download goes on as a seed.

@@ -92,6 +92,8 @@ fn option(options: &mut Options, args: &mut lexopt::Parser, name: &str) -> Resul
         "--web-seed" => options.web_seeds.push(web_seed(name, args.value()?)?),
         "--no-web-seeds" => options.no_web_seeds = true,
         "--lsd" => options.lsd = Some(true),
+        "--utp" => options.utp = Some(true),
+        "--utp-only" => options.utp_only = true,
         "--no-pex" => options.pex = Some(false),
         "--dht" => options.dht = true,
         "--dht-node" => {

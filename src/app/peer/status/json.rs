@@ -65,6 +65,7 @@ pub(super) fn peers(shown: &Shown) -> Value {
         json!({
             "address": place,
             "client": client(program),
+            "utp": peer.utp,
             "completion_percentage": percent(peer.have, shown.pieces),
             "total_uploaded": peer.uploaded,
             "total_downloaded": peer.downloaded,

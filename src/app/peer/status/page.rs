@@ -206,6 +206,7 @@ mod tests {
             rates: vec![(0, 0), (10, 5), (u64::MAX, 0)],
             pieces: 4,
             peers: vec![PeerStats {
+                utp: false,
                 peer: PeerKey(1),
                 addr: "10.0.0.7:6881".parse().unwrap(),
                 id: PeerId([0; 20]),

@@ -94,6 +94,7 @@ impl Bench {
                     addr: to,
                     outgoing: true,
                     fast: false,
+                    utp: false,
                 });
                 if let Some(hello) = self.hello(n) {
                     self.send(peer, 0, &hello);
@@ -423,6 +424,7 @@ fn served(private: bool, requests: &[u32]) -> (Vec<u32>, Vec<u32>) {
         addr,
         outgoing,
         fast,
+        utp: false,
     };
     swarm.handle(now, connected, &mut out);
     let hello = ExtendedHandshake {

@@ -93,6 +93,7 @@ fn the_address_of_a_liar_is_banned_even_if_it_has_left() {
         addr: addr(1),
         outgoing: false,
         fast: false,
+        utp: false,
     });
     assert_eq!(b.closed(), [(4, Close::BadData)]);
 }
@@ -176,6 +177,7 @@ fn lies(b: &mut Bench, key: u64, id: PeerId, addr: SocketAddr, first: &[Message<
         addr,
         outgoing: false,
         fast: false,
+        utp: false,
     });
     for message in first {
         b.says(key, message.clone());

@@ -100,6 +100,7 @@ impl Chaos {
             addr: addr(who),
             outgoing: self.rng.bool(),
             fast: self.rng.bool(),
+            utp: false,
         });
         self.live.push(key);
         let set = self.any_set();

@@ -14,6 +14,7 @@ fn we_do_not_connect_to_ourselves_and_do_not_try_again() {
         addr: addr(1),
         outgoing: true,
         fast: true,
+        utp: false,
     });
     assert_eq!(b.closed(), [(1, Close::Ourselves)]);
     b.discover(&[addr(1)]);
@@ -34,6 +35,7 @@ fn of_two_connections_with_a_peer_the_one_that_the_lower_id_dialled_stays() {
                 addr: addr(other),
                 outgoing,
                 fast: true,
+                utp: false,
             });
         };
         connect(&mut b, 1, first_is_ours);
@@ -57,6 +59,7 @@ fn nobody_pushes_a_peer_out_by_using_its_id() {
         addr: addr(66),
         outgoing,
         fast: true,
+        utp: false,
     };
     for outgoing in [true, false] {
         b.tell(event(outgoing));
@@ -199,6 +202,7 @@ fn the_address_at_which_an_incoming_peer_listens_is_not_dialled_while_it_is_here
         addr: "10.0.0.1:40000".parse().unwrap(),
         outgoing: false,
         fast: true,
+        utp: false,
     });
     let handshake = ExtendedHandshake {
         listen_port: Some(6881),
@@ -291,6 +295,7 @@ fn peers_that_have_everything_are_counted_once_and_also_when_they_have_gone() {
             addr: addr(2),
             outgoing: false,
             fast: true,
+            utp: false,
         });
         b.says(3, Message::HaveAll);
         assert_eq!(finished(&b), 2, "the second came back");

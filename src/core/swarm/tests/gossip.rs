@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::proto::peer::extended::{ExtendedHandshake, UT_PEX};
-use crate::proto::peer::pex::{self, MAX_PEERS, PexMessage, REACHABLE, SEED};
+use crate::proto::peer::pex::{self, MAX_PEERS, PexMessage, REACHABLE, SEED, UTP};
 
 /// Peers take messages under this number.
 const NUMBER: u8 = 5;
@@ -132,6 +132,25 @@ fn without_the_exchange_nothing_is_told_and_nothing_heard() {
 }
 
 #[test]
+fn who_takes_connections_over_utp_is_told_and_heard() {
+    let mut b = bench();
+    b.gossip(1, Some(6881));
+    b.tell(Event::Connected {
+        peer: PeerKey(2),
+        id: id(2),
+        addr: addr(2),
+        outgoing: true,
+        fast: false,
+        utp: true,
+    });
+    b.pass(SEC * 2);
+    let told: Vec<_> = b.told(1).into_iter().flat_map(|m| m.added).collect();
+    assert_eq!(told, [(addr(2), REACHABLE | UTP)]);
+    b.says_peers(1, vec![(addr(8), UTP), (addr(9), SEED)]);
+    assert!(b.swarm.speaks_utp(addr(8)) && !b.swarm.speaks_utp(addr(9)));
+}
+
+#[test]
 fn what_is_heard_is_dialled_if_it_can_be_a_peer_of_the_sender() {
     let mut b = bench();
     b.gossip(1, None);
@@ -164,6 +183,7 @@ fn a_stranger_from_afar_cannot_make_us_dial_into_our_own_network() {
         addr: "198.51.100.1:5000".parse().unwrap(),
         outgoing: false,
         fast: false,
+        utp: false,
     });
     let inside = ["10.0.0.9:6881", "192.168.1.1:8080", "[fd00::1]:6881"];
     b.says_peers(1, inside.map(|a| (a.parse().unwrap(), 0)).to_vec());

@@ -82,6 +82,7 @@ impl Bench {
             addr: addr(n),
             outgoing,
             fast,
+            utp: false,
         });
     }
 
