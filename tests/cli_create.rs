@@ -220,6 +220,27 @@ fn a_folder_is_named_by_what_its_path_means() {
 }
 
 #[test]
+fn results_that_nobody_gets_are_a_storage_error() {
+    let dir = payload("unheard");
+    run(dir.path(), &["pay.bin"]);
+    for arguments in [
+        &["--json", "-f", "pay.bin"][..],
+        &["show", "pay.bin.torrent"],
+        &["magnet", "pay.bin.torrent"],
+        &["--help"],
+    ] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full");
+        let mut command = Command::new(program());
+        command.args(arguments).current_dir(dir.path());
+        let output = command.stdout(full.unwrap()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(6), "{arguments:?}: {said}");
+        let wanted = "error: cannot write `standard output`: No space left on device";
+        assert!(said.starts_with(wanted), "{said}");
+    }
+}
+
+#[test]
 fn a_full_disk_and_a_missing_folder_are_storage_errors() {
     let dir = payload("full");
     let full = run(dir.path(), &["-o", "/dev/full", "pay.bin"]);

@@ -91,12 +91,21 @@ impl From<lexopt::Error> for Failure {
 
 /// The last act of `main`: prints `error: …` if there is something to print, and turns the outcome into an exit code.
 pub fn conclude(program: &str, outcome: Result<Exit, Failure>) -> ExitCode {
-    let exit = outcome.unwrap_or_else(|failure| {
+    let mut exit = outcome.unwrap_or_else(|failure| {
         output::note(format_args!("error: {failure}"));
         if failure.exit == Exit::Usage {
             output::note(format_args!("`{program} --help` lists what it takes"));
         }
         failure.exit
     });
+    // Whoever reads the results must not take them for all there are.
+    if let Some(cause) = output::failure() {
+        output::note(format_args!(
+            "error: cannot write `standard output`: {cause}"
+        ));
+        if exit == Exit::Done {
+            exit = Exit::Storage;
+        }
+    }
     exit.into()
 }

@@ -3,23 +3,34 @@
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::Command;
+use std::sync::OnceLock;
 
 /// Characters in a line of progress; terminals narrower than this are rare.
 const MAX_WIDTH: usize = 100;
 
-/// A result, a line on stdout.
+/// The first failure to write a result.
+static FAILURE: OnceLock<io::Error> = OnceLock::new();
+
+/// A result, a line on stdout. If it cannot be written, [`failure`] tells why.
 pub fn result(line: impl Display) {
-    write_line(&mut io::stdout().lock(), line);
+    keep_failure(write_line(&mut io::stdout().lock(), line));
+}
+
+/// Why a result did not get to stdout, if one did not.
+#[must_use]
+pub fn failure() -> Option<&'static io::Error> {
+    FAILURE.get()
 }
 
 /// A word to the operator, a line on stderr.
 pub fn note(line: impl Display) {
-    write_line(&mut io::stderr().lock(), line);
+    // There is nobody else to tell.
+    let _ = write_line(&mut io::stderr().lock(), line);
 }
 
 /// Text on stdout as it is, such as help.
 pub fn text(text: &str) {
-    let _ = io::stdout().lock().write_all(text.as_bytes());
+    keep_failure(bytes(text.as_bytes()));
 }
 
 /// A result that is no text, such as a torrent, on stdout.
@@ -60,8 +71,16 @@ pub fn erase() {
     redraw("");
 }
 
-fn write_line(to: &mut impl Write, line: impl Display) {
+fn write_line(to: &mut impl Write, line: impl Display) -> io::Result<()> {
     // One write for each line, so that lines of several threads and processes do not mix.
-    let _ = to.write_all(format!("{line}\n").as_bytes());
-    let _ = to.flush();
+    to.write_all(format!("{line}\n").as_bytes())?;
+    to.flush()
+}
+
+fn keep_failure(written: io::Result<()>) {
+    if let Err(error) = written
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        let _ = FAILURE.set(error);
+    }
 }
