@@ -5,6 +5,45 @@ use std::time::Duration;
 /// For how long after somebody was last served a payload counts as in use. A worker that comes back after a crash finds it still there.
 pub const QUIET: Duration = Duration::from_secs(300);
 
+/// 2026-01-01, in seconds since 1970. This program is younger, so no download of its was finished before: a host whose clock says so has only just
+/// started, and has not been told the time yet.
+const BEGINNING: u64 = 1_767_225_600;
+
+/// What a clock may go wrong by between two looks without having been set.
+const DRIFT: u64 = 60;
+
+/// When a download was finished, as far as that can be: 0, for not known, if its clock was wrong.
+#[must_use]
+pub const fn believable(at: u64) -> u64 {
+    if at < BEGINNING { 0 } else { at }
+}
+
+/// Tells a clock that is set forward from time that passes: what is to be kept for a day has not lain there for a day because of that.
+#[derive(Clone, Copy, Debug)]
+pub struct Calendar {
+    passed: Duration,
+    date: u64,
+}
+
+impl Calendar {
+    /// Begins at `date`, in seconds since 1970.
+    #[must_use]
+    pub const fn new(date: u64) -> Self {
+        Self {
+            passed: Duration::ZERO,
+            date,
+        }
+    }
+
+    /// Seconds by which the clock has been set forward since the last look; it shows `date` now, and so much time has `passed` since the beginning.
+    pub fn leap(&mut self, passed: Duration, date: u64) -> u64 {
+        let due = self.date + passed.saturating_sub(self.passed).as_secs();
+        (self.passed, self.date) = (passed, date);
+        let leap = date.saturating_sub(due);
+        if leap > DRIFT { leap } else { 0 }
+    }
+}
+
 /// What the operator wants to keep. By default everything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rule {
@@ -128,6 +167,25 @@ mod tests {
         assert_eq!(gone, [(1, Reason::Age), (0, Reason::Age), (2, Reason::Age)]);
         assert!(rule.expired(100 + 24 * HOUR, &all[..1]).is_empty());
         assert_eq!(rule.expired(101 + 24 * HOUR, &all[..1]).len(), 1);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_forward_is_told_from_time_that_passes() {
+        let mut calendar = Calendar::new(1000);
+        let mut look = |secs, date| calendar.leap(Duration::from_secs(secs), date);
+        assert_eq!(look(10, 1010), 0);
+        assert_eq!(look(86_410, 87_410), 0, "a day, and nobody looked");
+        assert_eq!(look(86_411, 87_441), 0, "it is half a minute wrong");
+        assert_eq!(look(86_412, 1_787_441), 1_699_999);
+        assert_eq!(look(86_413, 1_787_442), 0);
+        assert_eq!(look(86_414, 5), 0, "set back");
+        assert_eq!(look(86_415, 1_787_444), 1_787_438, "and forward again");
+    }
+
+    #[test]
+    fn nothing_was_finished_before_this_program_was_there() {
+        assert_eq!([0, 77, BEGINNING - 1].map(believable), [0; 3]);
+        assert_eq!(believable(BEGINNING), BEGINNING);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::app::failure::{Exit, Failure};
 use crate::app::human;
 use crate::base::id::InfoHash;
 use crate::base::json::{Value, json};
-use crate::core::keep::{Finished, QUIET, Reason, Rule};
+use crate::core::keep::{Calendar, Finished, QUIET, Reason, Rule};
 use crate::disk::discard::{Discarded, discard};
 use crate::disk::state::{self, Loaded};
 use crate::proto::metainfo::Metainfo;
@@ -31,6 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// What has been removed, and what is to be.
 pub struct Cleanup {
     rule: Rule,
+    calendar: Calendar,
     /// Off the list, and not gone yet.
     waiting: Vec<Removal>,
     removed: VecDeque<Removed>,
@@ -76,6 +77,7 @@ impl Cleanup {
     pub fn new(rule: Rule) -> Self {
         Self {
             rule,
+            calendar: Calendar::new(clock::since_1970()),
             waiting: Vec::new(),
             removed: VecDeque::new(),
             totals: (0, 0),
@@ -131,6 +133,14 @@ impl Job {
         })
     }
 
+    /// The host's clock was set forward: what was finished before is no older for that.
+    fn note_leap(&mut self, seconds: u64) {
+        if let (Some(at), Some(payload)) = (&mut self.fetched, &self.payload) {
+            *at += seconds;
+            payload.finished_at(*at);
+        }
+    }
+
     fn note_served(&mut self) {
         let uploaded = self.stats().uploaded;
         if uploaded > self.served.1 {
@@ -147,6 +157,15 @@ impl Run {
             return;
         }
         self.jobs.iter_mut().for_each(Job::note_served);
+        let (passed, date) = (self.begun.elapsed(), clock::since_1970());
+        let leap = self.cleanup.calendar.leap(passed, date);
+        if leap > 0 {
+            self.jobs.iter_mut().for_each(|job| job.note_leap(leap));
+            let by = human::span(Duration::from_secs(leap));
+            self.teller.note(&format!(
+                "the clock was set forward by {by}, which is no time that anything has been kept"
+            ));
+        }
         let now = Instant::now();
         if self.cleanup.due.is_none_or(|due| due <= now) {
             let numbers = self.jobs.numbers().into_iter();
@@ -155,7 +174,7 @@ impl Run {
                 Some((index, job.as_finished()?)).filter(|_| job.wish != Wish::Leave)
             });
             let (numbers, all): (Vec<_>, Vec<_>) = finished.unzip();
-            for (n, reason) in self.cleanup.rule.expired(clock::since_1970(), &all) {
+            for (n, reason) in self.cleanup.rule.expired(date, &all) {
                 self.dismiss(numbers[n], reason);
             }
         }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::app::failure::{Exit, Failure};
 use crate::base::bitfield::Bitfield;
 use crate::base::geometry::PieceIndex;
+use crate::core::keep;
 use crate::core::swarm::event::Stats;
 use crate::disk::chosen::Fate;
 use crate::disk::error::{OpenError, StorageError};
@@ -131,7 +132,7 @@ impl Payload {
         Ok((
             Self {
                 automatic: found == Found::Nothing || known.is_some_and(|known| known.automatic),
-                finished: AtomicU64::new(known.map_or(0, |known| known.finished)),
+                finished: AtomicU64::new(known.map_or(0, |known| keep::believable(known.finished))),
                 metainfo,
                 storage: Arc::new(storage),
                 folder,
@@ -346,6 +347,11 @@ impl Payload {
             .compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
     }
 
+    /// By a clock that is right now, it was finished then, in seconds since 1970.
+    pub fn finished_at(&self, at: u64) {
+        self.finished.store(at, Ordering::Relaxed);
+    }
+
     /// What was there when it was opened.
     #[must_use]
     pub fn found(&self) -> Found {
@@ -380,7 +386,7 @@ impl Payload {
             Some(_) => self.storage.publish_chosen(&self.fates(&verified)),
         };
         published.map_err(|error| storage_failure(&error))?;
-        self.finished.store(clock::since_1970(), Ordering::Relaxed);
+        self.finished_at(clock::since_1970());
         let mut partly = self.pieces().partly.clone();
         if self.selection.is_some() {
             let stamps = self.stamps()?;
