@@ -64,7 +64,7 @@ interop: build dist vendor
 story: build
 	HIVEBT_BIN="$(BUILT)" $(CARGO) test --locked --test story -- --ignored --test-threads=1 --nocapture
 
-## fleet: a folder, its next version and cleaning up on six hosts by cron, while things go wrong (as root); HIVEBT_FLEET_MIB sets the size
+## fleet: a night on six hosts or HIVEBT_FLEET_WORKERS of HIVEBT_FLEET_MIB each; upgrades, pulled cables, hosts of 64 MiB without root (as root)
 fleet: build
 	HIVEBT_BIN="$(BUILT)" $(CARGO) test --locked --test fleet -- --ignored --test-threads=1 --nocapture
 

@@ -1,4 +1,4 @@
-//! A night on a small fleet, as it is meant to go and as it goes: the host of a node pool shares a folder, six workers in network namespaces of
+//! A night on a small fleet, as it is meant to go and as it goes: the host of a node pool shares a folder, workers in network namespaces of
 //! their own fetch it by cron, one reboots, one runs out of disk, one comes an hour late; then the next version of the folder, and cleaning up.
 
 #![allow(
@@ -10,8 +10,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cable;
 mod cron;
 mod disk;
+mod installed;
+mod small;
+mod upgrade;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -34,6 +38,7 @@ use support::tempdir::TempDir;
 use support::{http, payload, tree};
 
 const MIB: u64 = 1 << 20;
+/// Workers, if `HIVEBT_FLEET_WORKERS` does not say more.
 const WORKERS: usize = 6;
 const REBOOTS: usize = 3;
 const FULL: usize = 4;
@@ -52,13 +57,15 @@ const CHANGED: [u64; 6] = [3, 14, 25, 36, 47, 58];
 struct Fleet {
     dir: TempDir,
     network: Network,
+    workers: usize,
     bytes: u64,
 }
 
 impl Fleet {
-    fn new(mib: u64) -> Self {
-        let network = Network::new(1 + WORKERS as u8).expect("root may make namespaces");
-        for host in 0..=WORKERS {
+    fn new(workers: usize, mib: u64) -> Self {
+        assert!(workers >= WORKERS, "each has its part in the story");
+        let network = Network::new(1 + workers as u8).expect("root may make namespaces");
+        for host in 0..=workers {
             links::shape(&network, host, Link::of(LINK)).expect("links of a given rate");
         }
         let dir = TempDir::new("fleet");
@@ -68,6 +75,7 @@ impl Fleet {
         Self {
             dir,
             network,
+            workers,
             bytes: mib * MIB,
         }
     }
@@ -140,6 +148,8 @@ struct Push {
     /// Where the seeder tells how it goes.
     status: SocketAddr,
     host: Host,
+    /// Copies that there will be.
+    workers: usize,
 }
 
 impl Push {
@@ -164,6 +174,7 @@ impl Push {
             seeder,
             status,
             host,
+            workers: fleet.workers,
         }
     }
 
@@ -224,7 +235,7 @@ impl Push {
     /// `wait --complete N` for it.
     fn waiting(&self) -> Process {
         let mut command = self.host.command(program("peer"));
-        let wanted = WORKERS.to_string();
+        let wanted = self.workers.to_string();
         command.args(["wait", "-q", "--complete", &wanted, "--timeout", "10m"]);
         command.arg(self.url());
         Process::start("hivebt-peer wait", command)
@@ -240,10 +251,11 @@ impl Push {
 }
 
 #[test]
-#[ignore = "needs root and a gibibyte for each of seven hosts; `make fleet` and `make interop` run it"]
-fn a_folder_its_next_version_and_cleaning_up_on_six_workers() {
-    let mib = std::env::var("HIVEBT_FLEET_MIB").map_or(1024, |text| text.parse().unwrap());
-    let fleet = Fleet::new(mib);
+#[ignore = "needs root and a gibibyte for each host; `make fleet` and `make interop` run it"]
+fn a_folder_its_next_version_and_cleaning_up_on_all_workers() {
+    let set = |name, usual| std::env::var(name).map_or(usual, |text| text.parse().unwrap());
+    let workers = set("HIVEBT_FLEET_WORKERS", WORKERS as u64) as usize;
+    let fleet = Fleet::new(workers, set("HIVEBT_FLEET_MIB", 1024));
     let _small = first_version(&fleet);
     second_version(&fleet);
     nothing_is_left(&fleet);
@@ -256,17 +268,18 @@ fn first_version(fleet: &Fleet) -> Disk {
     let small = Disk::mount(&fleet.folder(FULL, "first"), fleet.bytes / 2);
     let begun = Instant::now();
     let start = |worker| (worker, fleet.fetching(worker, &push.url()));
-    let mut crons: Vec<_> = (1..=WORKERS).filter(|&w| w != LATE).map(start).collect();
+    let mut crons: Vec<_> = (1..=fleet.workers)
+        .filter(|&w| w != LATE)
+        .map(start)
+        .collect();
 
     fleet.wait_for_share(REBOOTS, 0.3);
     crons[REBOOTS - 1].1.reboot();
-    push.wait_for_completed(WORKERS as u64 - 2);
-    assert!(
-        push.completed() < WORKERS as u64 - 1,
-        "half a disk is not enough"
-    );
+    let all = fleet.workers as u64;
+    push.wait_for_completed(all - 2);
+    assert!(push.completed() < all - 1, "half a disk is not enough");
     small.resize(2 * fleet.bytes);
-    push.wait_for_completed(WORKERS as u64 - 1);
+    push.wait_for_completed(all - 1);
     let most = begun.elapsed();
     crons.push(start(LATE));
     let ended = waiting.wait(PATIENCE);
@@ -278,7 +291,7 @@ fn first_version(fleet: &Fleet) -> Disk {
     }
     let sent = all_tell_the_same(&push);
     say(format_args!(
-        "fleet: {} MiB to {WORKERS} workers by cron, 5 of them in {:.1} s with a reboot and a full disk, the last an hour late; the pool sent {:.2} times the payload",
+        "fleet: {} MiB to {all} workers by cron, all but one of them in {:.1} s with a reboot and a full disk, the last an hour late; the pool sent {:.2} times the payload",
         fleet.bytes / MIB,
         most.as_secs_f64(),
         sent as f64 / fleet.bytes as f64,
@@ -324,7 +337,11 @@ fn all_tell_the_same(push: &Push) -> u64 {
     for (key, series, value) in [
         ("seeders", "hivebt_seeders ", 1),
         ("leechers", "hivebt_leechers ", 0),
-        ("completed", "hivebt_swarm_completed_total{", WORKERS as u64),
+        (
+            "completed",
+            "hivebt_swarm_completed_total{",
+            push.workers as u64,
+        ),
     ] {
         assert_eq!(tracker[key], value, "{tracker}");
         assert_eq!(push.metric(push.tracker.address, series), value, "{series}");
@@ -332,7 +349,8 @@ fn all_tell_the_same(push: &Push) -> u64 {
     let page = push.text(push.tracker.address, "/");
     assert!(
         page.contains(&format!(
-            "<span>1 seeding</span><span>{WORKERS} completed</span>"
+            "<span>1 seeding</span><span>{} completed</span>",
+            push.workers
         )),
         "{page}"
     );
@@ -353,7 +371,9 @@ fn second_version(fleet: &Fleet) {
         payload::file(&fleet.dir.join(path_of(file)), each, 1000 + file);
     }
     let push = Push::start(fleet);
-    let stations: Vec<_> = (1..=WORKERS).map(|w| Station::start(fleet, w)).collect();
+    let stations: Vec<_> = (1..=fleet.workers)
+        .map(|w| Station::start(fleet, w))
+        .collect();
     for station in &stations {
         station.take(&push.url());
     }
@@ -457,7 +477,7 @@ impl Station {
 
 /// No process, no port, no temporary file.
 fn nothing_is_left(fleet: &Fleet) {
-    for number in 0..=WORKERS {
+    for number in 0..=fleet.workers {
         let host = fleet.network.host(number);
         let name = host.namespace().unwrap();
         let pids = Command::new("ip").args(["netns", "pids", name]).output();

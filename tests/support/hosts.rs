@@ -183,6 +183,13 @@ impl Network {
         &self.names[0]
     }
 
+    /// Pulls the cable of the host with this number out of the switch, or plugs it in again.
+    pub fn plug(&self, i: usize, is_in: bool) {
+        let state = if is_in { "up" } else { "down" };
+        let port = format!("link set port{} {state}\n", i + 1);
+        ip(&["-n", self.switch()], &port).expect("a port of the switch");
+    }
+
     /// Joins two hosts by a link of their own, which is `join0` at both ends, with these addresses of one /24.
     ///
     /// # Errors

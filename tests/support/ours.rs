@@ -86,6 +86,11 @@ impl Tracker {
         let mut command = host.command(program("tracker"));
         let listen = SocketAddr::from((host.address, port));
         command.args(["-l", &listen.to_string()]).args(options);
+        Self::of(host, command)
+    }
+
+    /// The same by a command of one's own.
+    pub fn of(host: &Host, command: Command) -> Self {
         let process = Process::start("hivebt-tracker", command);
         let address = process.wait_for("the address it listens on", LIMIT, |_, line| {
             let rest = line.split_once("listening on http://")?.1;

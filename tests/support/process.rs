@@ -123,7 +123,7 @@ impl Process {
     }
 
     /// Whether it has printed a line for which `holds`.
-    pub fn has_said(&self, holds: impl Fn(&str) -> bool) -> bool {
+    pub fn has_said(&self, mut holds: impl FnMut(&str) -> bool) -> bool {
         self.log().lines.iter().any(|(_, line)| holds(line))
     }
 
