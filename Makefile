@@ -20,7 +20,7 @@ VERSION  = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 SOURCE_DATE_EPOCH ?= $(if $(wildcard .git),$(shell git log -1 --format=%ct),$(shell stat -c %Y Cargo.toml))
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test interop story fleet bench bench-swarm sim lint static fetch dist vendor install uninstall clean help
+.PHONY: build demo test interop story fleet soak bench bench-swarm sim lint static fetch dist vendor install uninstall clean help
 MAKEFLAGS += --no-print-directory
 
 # $(call compile,CARGO'S FOLDER,FOLDER,OPTIONS,FLAGS): the programs, in FOLDER, with more options of cargo and flags of rustc than usual.
@@ -53,11 +53,12 @@ demo: build
 test:
 	$(CARGO) test --locked
 
-## interop: ours beside aria2, Transmission, libtorrent, opentracker, nginx and more; limits; archives and units; the big story, the fleet (as root)
+## interop: ours beside aria2, Transmission, libtorrent, opentracker, nginx and more; limits; archives and units; the big story, the fleet, some soaking (as root)
 interop: build dist vendor
 	@set -x; export HIVEBT_BIN="$(BUILT)" HIVEBT_DIST="$(CURDIR)/dist"; status=0; \
 	$(CARGO) test --locked --test interop -- --ignored --test-threads=2 --nocapture || status=1; \
 	$(CARGO) test --locked --no-fail-fast --test limits --test packaging --test story --test fleet -- --ignored --test-threads=1 --nocapture || status=1; \
+	HIVEBT_SOAK_MINUTES=0.3 $(CARGO) test --locked --test soak -- --ignored --nocapture || status=1; \
 	exit $$status
 
 ## story: 2 GiB in thousands of files to 8 workers while things go wrong; HIVEBT_STORY_MIB sets the size
@@ -67,6 +68,10 @@ story: build
 ## fleet: a night on six hosts or HIVEBT_FLEET_WORKERS of HIVEBT_FLEET_MIB each; upgrades, pulled cables, hosts of 64 MiB without root (as root)
 fleet: build
 	HIVEBT_BIN="$(BUILT)" $(CARGO) test --locked --test fleet -- --ignored --test-threads=1 --nocapture
+
+## soak: half an hour of coming and going, in which nobody may grow (as root); HIVEBT_SOAK_MINUTES sets the time
+soak: build
+	HIVEBT_BIN="$(BUILT)" $(CARGO) test --locked --test soak -- --ignored --test-threads=1 --nocapture
 
 ## bench: ours beside whatever else is installed, as tables; TABLES="create small" chooses, HIVEBT_BENCH_MIB sets the size
 bench: build

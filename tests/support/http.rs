@@ -19,7 +19,8 @@ pub fn ask(
     lines: &[&str],
     body: &[u8],
 ) -> Result<(u16, Vec<u8>), String> {
-    let limit = Duration::from_secs(10);
+    // For a machine that has much else to do; what does not answer at all takes this long, too.
+    let limit = Duration::from_secs(60);
     let fetch = || -> std::io::Result<Vec<u8>> {
         let mut stream = TcpStream::connect_timeout(&server, limit)?;
         stream.set_read_timeout(Some(limit))?;

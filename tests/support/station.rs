@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::hosts::Host;
 use super::http;
 use super::ours::LIMIT;
 use super::process::Process;
@@ -17,11 +18,17 @@ pub struct Station {
     pub process: Process,
     /// Where it tells its status.
     pub at: SocketAddr,
+    host: Host,
 }
 
 impl Station {
-    /// Starts it, and waits until it can be asked.
+    /// Starts it on this machine, and waits until it can be asked.
     pub fn start(command: Command) -> Self {
+        Self::start_on(&Host::local(1), command)
+    }
+
+    /// The same with a command that runs on `host`, where it is asked, too.
+    pub fn start_on(host: &Host, command: Command) -> Self {
         let process = Process::start("hivebt-peer run", command);
         let at = process.wait_for("where it tells its status", LIMIT, |_, line| {
             line.split_once("status at http://")?
@@ -30,12 +37,19 @@ impl Station {
                 .parse()
                 .ok()
         });
-        Self { process, at }
+        Self {
+            process,
+            at,
+            host: host.clone(),
+        }
     }
 
     /// The status and the JSON of the answer to a request.
     pub fn ask(&self, method: &str, path: &str, body: &[u8]) -> (u16, Value) {
-        let (status, body) = http::ask(self.at, method, path, &[], body).unwrap();
+        let answer = self
+            .host
+            .within(|| http::ask(self.at, method, path, &[], body));
+        let (status, body) = answer.unwrap();
         let parsed = serde_json::from_slice(&body);
         (
             status,
@@ -45,7 +59,7 @@ impl Station {
 
     /// The text of a page.
     pub fn get(&self, path: &str) -> String {
-        let (status, body) = http::get(self.at, path).unwrap();
+        let (status, body) = self.host.within(|| http::get(self.at, path)).unwrap();
         assert_eq!(status, 200, "{path}");
         String::from_utf8(body).unwrap()
     }
