@@ -169,6 +169,8 @@ pub enum Close {
     Duplicate,
     /// There are connections enough.
     Full,
+    /// There are connections enough, and another one is of a higher priority (BEP 40).
+    Outranked,
     /// Both sides have everything.
     BothComplete,
     /// It sent data that does not match the torrent.
@@ -197,6 +199,7 @@ impl fmt::Display for Close {
             Self::Ourselves => "it is ourselves",
             Self::Duplicate => "we are connected already",
             Self::Full => "there are connections enough",
+            Self::Outranked => "another one comes first",
             Self::BothComplete => "both have everything",
             Self::BadData => "it sent data that does not match the torrent",
             Self::Protocol => "it broke the protocol",

@@ -195,7 +195,7 @@ impl Swarm {
         self.withheld = Withheld { pieces, here };
     }
 
-    /// Others see us at `addr`: those that we dial first follow from that (BEP 40).
+    /// Others see us at `addr`: whom we dial first, and who gives way when we are full, follows from that (BEP 40).
     pub fn seen_at(&mut self, addr: SocketAddr) {
         self.roster.seen_at(addr);
     }

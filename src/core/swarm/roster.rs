@@ -296,9 +296,22 @@ impl Roster {
             >= BANS_PER_IP
     }
 
+    /// The priority of a connection with `addr` (BEP 40), if it is known where others see us.
+    fn priority(&self, addr: SocketAddr) -> Option<u32> {
+        self.us.iter().flatten().find_map(|&us| priority(us, addr))
+    }
+
+    /// The same for a peer that has dialled us, of which only the host counts: its port is not the one that it is known by.
+    pub(super) fn priority_of_caller(&self, ip: IpAddr) -> Option<u32> {
+        let other_host = |us: &&SocketAddr| us.ip() != ip.to_canonical();
+        let us = self.us.iter().flatten().find(other_host)?;
+        priority(*us, SocketAddr::new(ip, 0))
+    }
+
     fn wait_until(&mut self, addr: SocketAddr, at: Time, rng: &mut fastrand::Rng) {
-        let priority = self.us.iter().flatten().find_map(|&us| priority(us, addr));
-        let turn = priority.map_or_else(|| rng.u32(..), |priority| !priority);
+        let turn = self
+            .priority(addr)
+            .map_or_else(|| rng.u32(..), |priority| !priority);
         self.set(addr, State::Waiting(at, turn));
     }
 

@@ -1,6 +1,7 @@
 //! Who may connect, and who has to go.
 
 use super::*;
+use crate::core::swarm::priority::priority;
 use crate::proto::peer::extended::ExtendedHandshake;
 
 #[test]
@@ -98,6 +99,48 @@ fn no_more_is_dialled_than_there_is_room_for() {
     assert_eq!(first.len(), 2);
     b.tell(Event::DialFailed { addr: first[0] });
     assert_eq!(b.dialled().len(), 1, "another in its place");
+}
+
+#[test]
+fn half_of_the_places_are_left_to_those_who_dial_us() {
+    let config = Config {
+        max_peers: 20,
+        ..Config::default()
+    };
+    let mut b = Bench::with("....", config);
+    b.connect(99, false, true);
+    let known: Vec<_> = (1..=30).map(addr).collect();
+    b.discover(&known);
+    assert_eq!(b.dialled().len(), 9);
+    for who in 50..69 {
+        b.connect(who, false, true);
+    }
+    assert_eq!(b.closed(), []);
+    b.connect(69, false, true);
+    assert_eq!(b.closed(), [(69, Close::Full)]);
+}
+
+#[test]
+fn when_full_those_who_dialled_us_give_way_by_canonical_priority_and_those_we_dialled_do_not() {
+    let config = Config {
+        max_peers: 3,
+        ..Config::default()
+    };
+    let mut b = Bench::with("x...", config);
+    b.swarm.seen_at(addr(200));
+    b.discover(&[addr(1)]);
+    b.connect(1, true, false);
+    let mut stay: Vec<u64> = Vec::new();
+    for who in 2..=40 {
+        b.connect(who, false, false);
+        stay.push(who);
+        stay.sort_by_key(|&who| std::cmp::Reverse(priority(addr(200), addr(who))));
+        stay.truncate(2);
+        let mut expected = stay.clone();
+        expected.push(1);
+        expected.sort_unstable();
+        assert_eq!(b.peers(), expected);
+    }
 }
 
 #[test]
