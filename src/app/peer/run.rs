@@ -254,37 +254,7 @@ impl Run {
                     Err(failure) => self.end(index, Err(failure)),
                 }
             }
-            Occurrence::Swarm(index, Happening::Complete) => self.complete(index),
-            Occurrence::Swarm(index, Happening::Dropped(addr, reason)) => {
-                let who = self.jobs[index].who(addr);
-                let line = format!("{}: {who} dropped: {reason}", self.jobs[index].name);
-                self.teller.detail(&line);
-            }
-            Occurrence::Swarm(index, Happening::NotEncrypted(addr)) => {
-                let name = &self.jobs[index].name;
-                let line = format!(
-                    "{name}: peer {addr} does not encrypt, as `--encryption required` demands"
-                );
-                self.teller.detail(&line);
-            }
-            Occurrence::Swarm(index, Happening::Blamed(addr, piece, penalty)) => {
-                let (name, who) = (&self.jobs[index].name, self.jobs[index].who(addr));
-                let line = format!("{name}: {who} sent bad data in piece {piece}: {penalty}");
-                self.teller.note(&line);
-            }
-            Occurrence::Swarm(index, Happening::WebSeedFailed(url, why, pause)) => {
-                let (name, pause) = (&self.jobs[index].name, human::span(pause));
-                let line = format!("{name}: web seed {url}: {why}; asked again in {pause}");
-                self.teller.detail(&line);
-            }
-            Occurrence::Swarm(index, Happening::WebSeedDropped(url, why)) => {
-                let name = &self.jobs[index].name;
-                let line = format!("{name}: web seed {url} is not used any more: {why}");
-                self.teller.note(&line);
-            }
-            Occurrence::Swarm(index, Happening::Storage(error)) => {
-                self.end(index, Err(storage_failure(&error)))
-            }
+            Occurrence::Swarm(index, happening) => self.happened(index, happening),
             Occurrence::Published(index, published) => {
                 if !self.is_free(index) {
                     return;
@@ -301,6 +271,41 @@ impl Run {
                 let done = outcome.map(|()| self.seed_or_end(index));
                 self.check(index, done);
             }
+        }
+    }
+
+    /// Something has happened in the swarm of a torrent.
+    fn happened(&mut self, index: usize, happening: Happening) {
+        match happening {
+            Happening::Complete => self.complete(index),
+            Happening::Dropped(addr, reason) => {
+                let who = self.jobs[index].who(addr);
+                let line = format!("{}: {who} dropped: {reason}", self.jobs[index].name);
+                self.teller.detail(&line);
+            }
+            Happening::NotEncrypted(addr) => {
+                let name = &self.jobs[index].name;
+                let line = format!(
+                    "{name}: peer {addr} does not encrypt, as `--encryption required` demands"
+                );
+                self.teller.detail(&line);
+            }
+            Happening::Blamed(addr, piece, penalty) => {
+                let (name, who) = (&self.jobs[index].name, self.jobs[index].who(addr));
+                let line = format!("{name}: {who} sent bad data in piece {piece}: {penalty}");
+                self.teller.note(&line);
+            }
+            Happening::WebSeedFailed(url, why, pause) => {
+                let (name, pause) = (&self.jobs[index].name, human::span(pause));
+                let line = format!("{name}: web seed {url}: {why}; asked again in {pause}");
+                self.teller.detail(&line);
+            }
+            Happening::WebSeedDropped(url, why) => {
+                let name = &self.jobs[index].name;
+                let line = format!("{name}: web seed {url} is not used any more: {why}");
+                self.teller.note(&line);
+            }
+            Happening::Storage(error) => self.end(index, Err(storage_failure(&error))),
         }
     }
 
