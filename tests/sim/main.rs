@@ -176,6 +176,15 @@ fn a_hundred_workers_complete_at_about_the_same_time_and_the_origin_sends_little
 }
 
 #[test]
+fn who_comes_to_a_swarm_with_few_connections_is_not_left_outside() {
+    let mut specs = swarm(60);
+    specs.iter_mut().for_each(|s| s.config.max_peers = 16);
+    let report = run("60 workers, 16 connections", mib(16, 64), &specs, 1, |_| {});
+    assert!(report.ratio <= 1.35, "{} x bound", report.ratio);
+    nobody_wronged(&report, &specs);
+}
+
+#[test]
 fn the_same_seed_gives_the_same_run() {
     let mut specs = swarm(9);
     specs[4].character = Character::Liar;

@@ -4,8 +4,10 @@
 //! `TCP_NOTSENT_LOWAT`), served in the order they came; other messages follow the blocks of their own connection and take no time of
 //! their own. A downlink is shared by whatever arrives; a sender passes over receivers that have too much coming (their windows are full).
 
-use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+mod agenda;
+mod links;
+
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -18,10 +20,8 @@ use hivebt::core::swarm::event::{Action, Close, Config, Event, PeerKey, Source, 
 use hivebt::proto::peer::extended::ExtendedHandshake;
 use hivebt::proto::peer::message::Message;
 
-/// Blocks of one connection that wait for the uplink.
-const UNSENT: u32 = 2;
-/// How much a receiver may have coming before senders pass it over.
-const WINDOW: u64 = 128 * 1024;
+use self::agenda::{Due, Happening};
+use self::links::{Conn, Link, Wire};
 
 /// Which host.
 pub type Host = usize;
@@ -71,74 +71,6 @@ struct Node {
     lives: u64,
 }
 
-struct Link {
-    up: u64,
-    down: u64,
-    /// Connections that have something for the uplink.
-    ring: VecDeque<u64>,
-    sending: bool,
-    down_free: Time,
-}
-
-#[derive(Clone, Debug)]
-enum Wire {
-    Said(Message<'static>),
-    Data(Block, bool),
-}
-
-struct Conn {
-    /// The dialler first.
-    ends: [Host; 2],
-    open: [bool; 2],
-    /// What either end has not sent; a block first, unless there is nothing.
-    out: [VecDeque<Wire>; 2],
-    /// The blocks in there.
-    unsent: [u32; 2],
-    /// When the last thing sent by either end arrives.
-    arrives: [Time; 2],
-}
-
-#[derive(Debug)]
-enum Happening {
-    Join(Host),
-    Leave(Host),
-    Tick(Host),
-    Uplink(usize),
-    Arrival { conn: u64, to: usize, wire: Wire },
-    Up { conn: u64 },
-    NoAnswer(Host, SocketAddr),
-    Down { conn: u64, to: usize },
-    Hashed(Host, u64, PieceIndex, Vec<u64>),
-}
-
-/// A happening to come. The earliest is the greatest; of two at the same time, the one that was foreseen first.
-#[derive(Debug)]
-struct Due {
-    at: Time,
-    seq: u64,
-    what: Happening,
-}
-
-impl Ord for Due {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (other.at, other.seq).cmp(&(self.at, self.seq))
-    }
-}
-
-impl PartialOrd for Due {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Due {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Due {}
-
 /// What a run has shown.
 #[derive(Debug)]
 pub struct Outcome {
@@ -176,18 +108,6 @@ pub struct World {
     /// Addresses a host is told of when it joins.
     pub neighbours: usize,
     pub fast: bool,
-}
-
-impl Link {
-    fn of(spec: &Spec) -> Self {
-        Self {
-            up: spec.up,
-            down: spec.down,
-            ring: VecDeque::new(),
-            sending: false,
-            down_free: Time::ZERO,
-        }
-    }
 }
 
 impl World {
@@ -356,6 +276,9 @@ impl World {
             seed,
             self.now,
         ));
+        let addr = node.addr;
+        // The tracker says so (BEP 24).
+        node.swarm.iter_mut().for_each(|swarm| swarm.seen_at(addr));
         let torrent = self.nodes[host].spec.torrent;
         let mut addrs: Vec<_> = (0..self.nodes.len())
             .filter(|&n| n != host && self.nodes[n].spec.torrent == torrent)
@@ -571,138 +494,6 @@ impl World {
     fn side(&self, host: Host, id: u64) -> Option<usize> {
         let conn = self.conns.get(&id)?;
         (0..2).find(|&side| conn.ends[side] == host && conn.open[side])
-    }
-
-    fn send(&mut self, id: u64, side: usize, wire: Wire) {
-        let Some(conn) = self.conns.get_mut(&id) else {
-            return;
-        };
-        let host = conn.ends[side];
-        let idle = conn.out[side].is_empty();
-        if let Wire::Data(..) = wire {
-            conn.unsent[side] += 1;
-        } else if idle {
-            let arrives = (self.now + self.delay).max(conn.arrives[side]);
-            conn.arrives[side] = arrives;
-            return self.at(
-                arrives,
-                Happening::Arrival {
-                    conn: id,
-                    to: 1 - side,
-                    wire,
-                },
-            );
-        }
-        conn.out[side].push_back(wire);
-        let link = self.nodes[host].link;
-        if idle {
-            self.links[link].ring.push_back(id);
-        }
-        self.transmit(link);
-    }
-
-    /// The writer of a connection: takes blocks whenever little is unsent.
-    fn pump(&mut self, host: Host, id: u64) {
-        if self.nodes[host].spec.character == Character::FreeRider {
-            return;
-        }
-        while let Some(side) = self
-            .side(host, id)
-            .filter(|&side| self.conns[&id].unsent[side] < UNSENT)
-        {
-            let (mut blocks, mut out) = (Vec::new(), Vec::new());
-            let now = self.now;
-            let Some(swarm) = &mut self.nodes[host].swarm else {
-                return;
-            };
-            swarm.next_uploads(now, PeerKey(id), 1, &mut blocks, &mut out);
-            let character = self.nodes[host].spec.character;
-            let idle = blocks.is_empty();
-            for block in blocks {
-                let bad = match character {
-                    Character::Liar => true,
-                    Character::Sly(one_in) => self.rng.u32(..one_in) == 0,
-                    _ => false,
-                };
-                self.nodes[host].sent += u64::from(block.len);
-                self.send(id, side, Wire::Data(block, bad));
-            }
-            self.act(host, out);
-            if idle {
-                return;
-            }
-        }
-    }
-
-    /// Lets the uplink send the next block, of the connection that has waited longest and whose receiver has room. If all are full, waits
-    /// for the first of them.
-    fn transmit(&mut self, link: usize) {
-        if self.links[link].sending {
-            return;
-        }
-        let mut ring = std::mem::take(&mut self.links[link].ring);
-        ring.retain(|id| self.conns.contains_key(id));
-        let room = ring.iter().map(|id| self.room(link, *id));
-        let next = match room.clone().position(|at| at <= self.now) {
-            Some(n) => ring.remove(n),
-            None => {
-                if let Some(at) = room.min() {
-                    self.links[link].sending = true;
-                    self.at(at, Happening::Uplink(link));
-                }
-                None
-            }
-        };
-        self.links[link].ring = ring;
-        if let Some(id) = next {
-            self.depart(link, id);
-        }
-    }
-
-    /// When the receiver at the other end has room for another block.
-    fn room(&self, link: usize, id: u64) -> Time {
-        let ends = self.conns[&id].ends;
-        let to = ends[usize::from(self.nodes[ends[0]].link == link)];
-        let to = &self.links[self.nodes[to].link];
-        to.down_free - self.delay - Duration::from_micros(WINDOW * 1_000_000 / to.down)
-    }
-
-    /// Sends a block of that connection, and the messages that follow it.
-    fn depart(&mut self, link: usize, id: u64) {
-        let conn = self.conns.get_mut(&id).unwrap();
-        let side = usize::from(self.nodes[conn.ends[1]].link == link);
-        let host = conn.ends[side];
-        let Some(Wire::Data(block, bad)) = conn.out[side].pop_front() else {
-            return;
-        };
-        let mut burst = vec![Wire::Data(block, bad)];
-        while let Some(Wire::Said(_)) = conn.out[side].front() {
-            burst.extend(conn.out[side].pop_front());
-        }
-        if !conn.out[side].is_empty() {
-            self.links[link].ring.push_back(id);
-        }
-        conn.unsent[side] -= 1;
-        let spend = |rate: u64| Duration::from_nanos(u64::from(block.len) * 1_000_000_000 / rate);
-        let departs = self.now + spend(self.links[link].up);
-        let to = &mut self.links[self.nodes[conn.ends[1 - side]].link];
-        let free = to.down_free.max(self.now + self.delay) + spend(to.down);
-        to.down_free = free.max(departs + self.delay);
-        let arrives = to.down_free.max(conn.arrives[side]);
-        conn.arrives[side] = arrives;
-        for wire in burst {
-            self.at(
-                arrives,
-                Happening::Arrival {
-                    conn: id,
-                    to: 1 - side,
-                    wire,
-                },
-            );
-        }
-        self.links[link].sending = true;
-        self.at(departs, Happening::Uplink(link));
-        self.pump(host, id);
     }
 
     fn dial(&mut self, host: Host, addr: SocketAddr) {
