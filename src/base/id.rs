@@ -163,8 +163,15 @@ mod tests {
     #[test]
     fn our_peer_id_tells_program_and_version() {
         let id = PeerId::generate(&mut fastrand::Rng::with_seed(1));
-        assert!(id.0.starts_with(b"-HM"), "{id}");
-        assert_eq!(id.0[7], b'-');
+        let version: Vec<u32> = env!("CARGO_PKG_VERSION")
+            .split('.')
+            .map(|part| part.parse().unwrap())
+            .collect();
+        let [major, minor, patch] = version[..] else {
+            panic!("{version:?}");
+        };
+        let expected = format!("-HM{major}{minor:02}{patch}-");
+        assert_eq!(id.0[..8], *expected.as_bytes());
         assert_ne!(id, PeerId::generate(&mut fastrand::Rng::with_seed(2)));
     }
 

@@ -224,6 +224,14 @@ mod tests {
         let taken = first.local_addr().unwrap().port();
         let error = listen(&bind, taken..=taken).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        // Others may have some of these.
+        let range = taken..=taken.saturating_add(200);
+        let next = listen(&bind, range.clone()).unwrap();
+        let port = next.local_addr().unwrap().port();
+        assert!(
+            port != taken && range.contains(&port),
+            "{port} of {range:?}"
+        );
     }
 
     #[test]
