@@ -20,7 +20,7 @@ VERSION  = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 SOURCE_DATE_EPOCH ?= $(if $(wildcard .git),$(shell git log -1 --format=%ct),$(shell stat -c %Y Cargo.toml))
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test interop story fleet soak bench bench-swarm sim lint static fetch dist vendor install uninstall clean help
+.PHONY: build demo test interop story fleet soak bench bench-swarm sim lint static fuzz fetch dist vendor install uninstall clean help
 MAKEFLAGS += --no-print-directory
 
 # $(call compile,CARGO'S FOLDER,FOLDER,OPTIONS,FLAGS): the programs, in FOLDER, with more options of cargo and flags of rustc than usual.
@@ -84,6 +84,21 @@ bench-swarm: build
 ## sim: swarms of up to 1,000 workers in virtual time, as a table (minutes; HIVEBT_SIM_WORKERS=64 leaves out the large ones)
 sim:
 	$(CARGO) test --locked --release --test sim -- --ignored --exact table::table --nocapture
+
+# What cargo-fuzz gives rustc, too; it needs no nightly. Build scripts do without it, because a target is named.
+SANCOV   = -C passes=sancov-module -C llvm-args=-sanitizer-coverage-level=4 -C llvm-args=-sanitizer-coverage-inline-8bit-counters \
+	-C llvm-args=-sanitizer-coverage-pc-table -C llvm-args=-sanitizer-coverage-trace-compares
+FUZZ_SECONDS ?= 600
+
+## fuzz: libFuzzer on every reader of bytes, FUZZ_SECONDS (600) each, or on FUZZ="magnet utp" alone; finds stay in target/fuzz (needs a C++ compiler)
+fuzz:
+	RUSTFLAGS="$(SANCOV)" $(CARGO) build --locked --release --manifest-path tests/fuzz/Cargo.toml --target $(HOST) --target-dir "$(TARGET)/fuzz"
+	@status=0; for name in $(or $(FUZZ),$(notdir $(wildcard testdata/fuzz/*))); do \
+	install -d "$(TARGET)/fuzz/corpus/$$name" "$(TARGET)/fuzz/found/$$name"; \
+	echo "$$name: $(FUZZ_SECONDS) s"; \
+	HIVEBT_FUZZ=$$name "$(TARGET)/fuzz/$(HOST)/release/fuzz" -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 -max_len=8192 -print_final_stats=1 \
+		-verbosity=0 -artifact_prefix="$(TARGET)/fuzz/found/$$name/" "$(TARGET)/fuzz/corpus/$$name" "testdata/fuzz/$$name" || status=1; \
+	done; exit $$status
 
 ## lint: formatting, clippy, documentation and the rules of the house; any warning fails
 lint:

@@ -147,9 +147,9 @@ impl Drop for Gate {
     }
 }
 
-/// The head in `bytes`, for tests of handlers.
-#[cfg(test)]
-pub(crate) fn head_of(bytes: &[u8]) -> Option<Head<'_>> {
+/// The head in `bytes`, for whoever tests what is made of heads.
+#[must_use]
+pub fn head_of(bytes: &[u8]) -> Option<Head<'_>> {
     match head::parse(bytes, 1) {
         head::Parsed::Whole(head, _) => Some(head),
         _ => None,
