@@ -9,6 +9,7 @@
 //! - `disk`: a torrent of one file on the disk that the build lies on; the page cache is emptied before each turn where root may do that
 //! - `transfer`: one to one over loopback, pieces of 256 KiB and 4 MiB; Transmission, which is slow, with a thirty-second of the payload
 //! - `files`: 100,000 files of 4 KiB one to one over loopback
+//! - `idle`: what a seeder costs that nobody asks for anything
 //! - `curve`: what an announce costs the tracker's core, by the size of the swarm
 //! - `memory`: what a tracker needs for a million peers
 //! - `announce`, `announce-udp`: what a tracker answers over HTTP and UDP
@@ -36,6 +37,7 @@ mod create;
 mod creators;
 mod crowd;
 mod curve;
+mod idle;
 mod load;
 mod load_udp;
 mod measure;
@@ -98,6 +100,9 @@ fn main() {
     if wanted("files") {
         let files = count("HIVEBT_BENCH_FILES", 100_000);
         tables.extend(transfer::of_small_files(&Plan { files, ..moved }));
+    }
+    if wanted("idle") {
+        tables.extend(idle::table(&moved));
     }
     if wanted("curve") {
         tables.push(curve::table(&moved));

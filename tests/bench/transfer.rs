@@ -18,7 +18,18 @@ use crate::support::say::say;
 use crate::support::tempdir::TempDir;
 use crate::support::{payload, tree};
 
-const PORT: u16 = 8080;
+/// The tracker's.
+pub const PORT: u16 = 8080;
+
+/// Who is measured beside ours.
+pub const RIVALS: [(&str, Client); 6] = [
+    ("libtorrent", Client::Libtorrent),
+    ("rqbit", Client::Rqbit),
+    ("rtorrent", Client::Rtorrent),
+    ("ctorrent", Client::Ctorrent),
+    ("aria2c", Client::Aria2),
+    ("Transmission", Client::Transmission),
+];
 
 /// Who gets a thirty-second of the payload where that is one file: most of its time it waits.
 const SLOW: Client = Client::Transmission;
@@ -91,7 +102,8 @@ pub fn of_small_files(plan: &Plan) -> Option<Table> {
     ))
 }
 
-fn network() -> Option<Network> {
+/// Three hosts on loopback: the tracker's, the seeder's and the leecher's.
+pub fn network() -> Option<Network> {
     match Network::loopback(3) {
         Ok(network) => Some(network),
         Err(reason) => {
@@ -101,7 +113,8 @@ fn network() -> Option<Network> {
     }
 }
 
-fn torrent(network: &Network, payload: &Path, length: &str) -> Torrent {
+/// A torrent of `payload` whose tracker is on the first host.
+pub fn torrent(network: &Network, payload: &Path, length: &str) -> Torrent {
     let announce = format!("http://{}:{PORT}/announce", network.host(0).address);
     Torrent::create(payload, &announce, &["-l", length])
 }
@@ -115,14 +128,7 @@ fn table(
     unit: (&str, f64),
 ) -> Table {
     let mut pairs = vec![("hivebt-peer".to_owned(), Pair::Ours, &torrents[0])];
-    for (name, client) in [
-        ("libtorrent", Client::Libtorrent),
-        ("rqbit", Client::Rqbit),
-        ("rtorrent", Client::Rtorrent),
-        ("ctorrent", Client::Ctorrent),
-        ("aria2c", Client::Aria2),
-        ("Transmission", Client::Transmission),
-    ] {
+    for (name, client) in RIVALS {
         let torrent = &torrents[usize::from(client == SLOW)];
         if let Some(missing) = client.missing() {
             say(missing);
