@@ -264,10 +264,19 @@ fn strangers_get_no_more_than_they_send_and_nobody_else_suffers() {
         }
         socket.set_nonblocking(false).unwrap();
     }
-    // Whoever answers this one has dealt with what came before.
-    socket.send(&packet(Kind::Syn, 40_000, 1, 0)).unwrap();
+    // Whoever answers this one has dealt with what came before; it may be lost where the queue is full.
+    let last = packet(Kind::Syn, 40_000, 1, 0);
+    let deadline = Instant::now() + LIMIT;
+    socket
+        .set_read_timeout(Some(Duration::from_millis(100)))
+        .unwrap();
     loop {
-        let len = socket.recv(&mut buffer).unwrap();
+        let Ok(len) = socket.recv(&mut buffer) else {
+            assert!(Instant::now() < deadline, "it does not answer any more");
+            socket.send(&last).unwrap();
+            sent += last.len();
+            continue;
+        };
         heard += len;
         answers += 1;
         let said = Packet::decode(&buffer[..len]).unwrap();
@@ -277,7 +286,8 @@ fn strangers_get_no_more_than_they_send_and_nobody_else_suffers() {
         assert!(matches!(said.kind, Kind::State | Kind::Reset));
     }
     assert!(heard <= sent && answers > 0, "{heard} for {sent}");
-    assert!(threads() <= quiet, "{} threads of {quiet}", threads());
+    // One in 32,768 guesses is right, and has a thread for ten seconds.
+    assert!(threads() <= quiet + 4, "{} threads of {quiet}", threads());
     scene.finish(2, scene.start(2, &["--utp-only"]));
 }
 

@@ -102,7 +102,7 @@ fn on_a_narrow_link_it_fills_what_is_free_and_makes_way_for_tcp() {
     if let Err(word) = shape(&network, 3, link) {
         return say::skip(word);
     }
-    let (dir, tracker, background) = scene(&network, 200 << 20);
+    let (dir, tracker, background) = scene(&network, 80 << 20);
     let file = dir.join("from/urgent.bin");
     payload::file(&file, 24 << 20, 30);
     let urgent = Torrent::create(&file, &tracker.url(), &[]);
@@ -116,9 +116,9 @@ fn on_a_narrow_link_it_fills_what_is_free_and_makes_way_for_tcp() {
     let to = dir.folder("to");
 
     let slow = Peer::get(network.host(3), &background.file, &to, &["--utp-only"]);
-    slow.wait_percent(3.0, LIMIT);
+    slow.wait_percent(8.0, LIMIT);
     let (begun, before) = (Instant::now(), received(&slow));
-    slow.wait_percent(12.0, LIMIT);
+    slow.wait_percent(30.0, LIMIT);
     let alone = received(&slow) - before;
     let alone = alone as f64 / begun.elapsed().as_secs_f64() / (RATE as f64 / 8.0);
 
