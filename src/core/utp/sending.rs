@@ -14,6 +14,9 @@ const REORDERED: u64 = 3;
 /// The most packets between the oldest that is missing and the newest: libutp forgets what is further ahead than 1,023, libtorrent 953.
 const MOST_PACKETS: usize = 900;
 
+/// Bytes that may wait to be sent for the first time: what is written later, such as a choke or a cancel, queues up behind them.
+const UNSENT: usize = 128 << 10;
+
 /// What takes a sequence number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Content {
@@ -178,7 +181,8 @@ impl Sending {
         if self.fin_wanted {
             return 0;
         }
-        self.limit.saturating_sub(self.bytes.len())
+        let room = self.limit.saturating_sub(self.bytes.len());
+        room.min(UNSENT.saturating_sub(self.unsent_bytes()))
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> usize {
@@ -453,5 +457,30 @@ impl Sending {
         assert_eq!(self.missing, sum(&[Whereabouts::Flying, Whereabouts::Lost]));
         assert_eq!(self.lost, self.packets.iter().filter(lost).count());
         assert!(self.packets.len() <= MOST_PACKETS && self.bytes.len() <= self.limit);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_taken_than_may_wait_or_be_kept() {
+        let mut sending = Sending::new(1, 150_000);
+        let bytes = vec![7; 1 << 20];
+        assert_eq!(sending.write(&bytes), UNSENT);
+        assert_eq!(sending.write(&bytes), 0);
+        let bounds = Bounds {
+            congestion: usize::MAX,
+            room: usize::MAX,
+            full: 1380,
+            proven: 1380,
+        };
+        let mut sent = 0;
+        while let Some(due) = sending.due(Time::ZERO, bounds) {
+            sent += due.content.bytes();
+        }
+        assert_eq!(sent, UNSENT);
+        assert_eq!(sending.write(&bytes), 150_000 - UNSENT);
     }
 }
