@@ -51,7 +51,8 @@ impl Process {
     }
 
     /// The same, with `stdin` to read from.
-    pub fn start_reading(name: &str, mut command: Command, stdin: impl Into<Stdio>) -> Self {
+    pub fn start_reading(name: &str, command: Command, stdin: impl Into<Stdio>) -> Self {
+        let mut command = heeding_signals(command);
         let mut child = command
             .stdin(stdin)
             .stdout(Stdio::piped())
@@ -252,6 +253,31 @@ pub fn run_ok(name: &str, command: Command, limit: Duration) -> String {
         ended.stdout, ended.stderr
     );
     ended.stdout
+}
+
+/// The command as a terminal would start it. What a test ignores its children ignore, too, and a shell has whatever it runs in the background ignore SIGINT.
+fn heeding_signals(command: Command) -> Command {
+    let signals = [Signal::HUP, Signal::INT, Signal::TERM];
+    let mask = |signal: &Signal| 1_u64 << (signal.as_raw() - 1);
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
+    if ignored.unwrap_or(0) & signals.iter().map(mask).sum::<u64>() == 0 {
+        return command;
+    }
+    let mut heeding = Command::new("env");
+    heeding.arg("--default-signal=HUP,INT,TERM");
+    heeding.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => heeding.env(name, value),
+            None => heeding.env_remove(name),
+        };
+    }
+    if let Some(folder) = command.get_current_dir() {
+        heeding.current_dir(folder);
+    }
+    heeding
 }
 
 /// User and system time of process `pid` so far.
