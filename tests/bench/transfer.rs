@@ -177,7 +177,10 @@ fn transfer(pair: Pair, stage: &Stage<'_>) -> Transfer {
         Pair::Ours => Peer::get(there, &torrent.file, &to, &[]).process,
         Pair::Theirs(client) => client.get(there, &torrent.file, &to, &home.join("l")),
     };
-    let mut result = Transfer::default();
+    let mut result = Transfer {
+        gib: torrent.bytes as f64 / f64::from(1 << 30),
+        ..Transfer::default()
+    };
     // Looking through many files would slow down what is measured.
     let few = torrent.payload().is_file();
     let first_byte = watch(pair, few, &seeder, &leecher, &to, &mut result);
