@@ -2,6 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+/// The same address, as IPv4 if it is one that is mapped into IPv6, which is how a socket of both families has it.
+#[must_use]
+pub const fn canonical(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip().to_canonical(), addr.port())
+}
+
 /// Appends the compact form of `addr`; an IPv4-mapped IPv6 address is written as IPv4.
 pub fn write_compact(addr: SocketAddr, out: &mut Vec<u8>) {
     match addr.ip().to_canonical() {

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::app::dht::{self, Inlet};
 use crate::app::failure::{Exit, Failure};
+use crate::base::endpoint::canonical;
 use crate::base::id::{InfoHash, PeerId};
 use crate::base::sha1::Digest;
 use crate::core::swarm::event::{Config, Source};
@@ -437,7 +438,7 @@ impl Session {
     }
 
     fn greet(self: &Arc<Self>, stream: Stream, addr: SocketAddr) {
-        let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
+        let addr = canonical(addr);
         let Some(place) = Place::take(self, addr.ip()) else {
             return;
         };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::base::endpoint::is_dialable;
+use crate::base::endpoint::{canonical, is_dialable};
 use crate::base::id::PeerId;
 use crate::base::time::Time;
 use crate::core::back_off::back_off;
@@ -73,7 +73,7 @@ pub(super) struct Roster {
 impl Roster {
     /// Others see us at `addr`.
     pub(super) fn seen_at(&mut self, addr: SocketAddr) {
-        let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
+        let addr = canonical(addr);
         self.us[usize::from(addr.is_ipv6())] = Some(addr);
     }
 

@@ -21,6 +21,7 @@ use super::limits::{Limits, Permit};
 use super::relay::{Back, Job, Relays};
 use super::slab::{Slab, Token};
 use super::{Answer, Config, Handler, reply};
+use crate::base::endpoint::canonical;
 
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -203,7 +204,7 @@ impl Worker {
     }
 
     fn admit(&mut self, stream: TcpStream, from: SocketAddr) {
-        let from = SocketAddr::new(from.ip().to_canonical(), from.port());
+        let from = canonical(from);
         let permit = if self.handler.exempts(from.ip()) {
             Some(Permit::exempt())
         } else {

@@ -9,6 +9,7 @@ use rustix::net::{RecvFlags, recvfrom};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::tcp::Bind;
+use crate::base::endpoint::canonical;
 
 /// Bytes of datagrams that may wait to be read. The kernel cuts this to its own limit (`net.core.rmem_max`); what comes beyond is lost, as datagrams may be.
 const WAITING: usize = 4 << 20;
@@ -101,10 +102,7 @@ pub fn receive(
 ) -> io::Result<Option<(usize, SocketAddr)>> {
     socket.set_read_timeout(Some(wait))?;
     match socket.recv_from(buffer) {
-        Ok((len, from)) => Ok(Some((
-            len,
-            SocketAddr::new(from.ip().to_canonical(), from.port()),
-        ))),
+        Ok((len, from)) => Ok(Some((len, canonical(from)))),
         Err(error) => match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted => {
                 Ok(None)
@@ -126,8 +124,7 @@ pub fn receive_now(
         Ok((_, len, from)) => {
             let from = from.and_then(|from| SocketAddr::try_from(from).ok());
             let from = from.ok_or(io::ErrorKind::InvalidData)?;
-            let from = SocketAddr::new(from.ip().to_canonical(), from.port());
-            Ok(Some((len, from)))
+            Ok(Some((len, canonical(from))))
         }
         Err(Errno::AGAIN | Errno::INTR) => Ok(None),
         Err(error) => Err(error.into()),
