@@ -141,11 +141,6 @@ impl Ledbat {
         }
     }
 
-    /// How long packets of ours wait in queues.
-    pub(super) fn queueing(&self) -> Duration {
-        Duration::from_secs_f64(self.queueing / 1e6)
-    }
-
     /// A packet of the other side took that long, by the difference of both clocks.
     pub(super) fn their_delay(&mut self, now: Time, delay: u32) {
         let before = self.theirs.get();

@@ -270,12 +270,6 @@ impl Connection {
         self.state == State::Over
     }
 
-    /// How long our packets wait in queues on their way, as far as that is known.
-    #[must_use]
-    pub fn queueing(&self) -> Duration {
-        self.ledbat.queueing()
-    }
-
     /// Takes as many of `bytes` as there is room for, and gives their number; 0 before it is connected, and after [`Connection::finish`].
     pub fn write(&mut self, bytes: &[u8]) -> usize {
         if !self.is_writable() {
