@@ -5,7 +5,7 @@
 mod support;
 
 use std::fs;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::time::Instant;
 
 use hivebt::base::node::NodeId;
@@ -51,14 +51,6 @@ fn payload(dir: &TempDir, name: &str, options: &[&str]) -> Torrent {
     let file = dir.join(format!("from/{name}"));
     payload::file(&file, 700_000, 5);
     Torrent::make(&file, options)
-}
-
-/// Where a run shows how it goes.
-fn status_of(run: &Process) -> SocketAddr {
-    run.wait_for("its status", LIMIT, |_, line| {
-        let rest = line.split_once("status at http://")?.1;
-        rest.trim_end_matches('/').parse().ok()
-    })
 }
 
 #[test]
@@ -124,7 +116,7 @@ fn a_long_lived_run_keeps_its_nodes_and_shows_how_many_there_are() {
         })
     };
     let mut run = start();
-    let status = status_of(&run);
+    let status = run.status_address(LIMIT);
     wait_for(&tracker, &run, |dht| dht["nodes"] == 1);
     let stats = || -> Value {
         let (_, body) = support::http::get(status, "/stats").unwrap();
@@ -148,7 +140,7 @@ fn a_long_lived_run_keeps_its_nodes_and_shows_how_many_there_are() {
     fs::write(&kept, b"nonsense").unwrap();
     let mut run = start();
     // An answer comes from the loop that hears of signals, too.
-    let (code, _) = support::http::get(status_of(&run), "/stats").unwrap();
+    let (code, _) = support::http::get(run.status_address(LIMIT), "/stats").unwrap();
     assert_eq!(code, 200);
     assert_eq!(run.stop(LIMIT).code, 0);
 }

@@ -394,10 +394,7 @@ fn a_run_takes_links_and_keeps_torrents() {
         .arg(&watch);
     command.arg("-o").arg(origin.folder.join("to"));
     let station = Process::start("hivebt-peer run", command);
-    let at: SocketAddr = station.wait_for("its status", LIMIT, |_, line| {
-        let (_, url) = line.split_once("status at http://")?;
-        url.trim_end_matches('/').parse().ok()
-    });
+    let at = station.status_address(LIMIT);
     let ask = |method: &str, path: &str, body: &[u8]| {
         let (status, body) = http::ask(at, method, path, &[], body).unwrap();
         (status, serde_json::from_slice::<Value>(&body).unwrap())

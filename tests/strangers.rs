@@ -237,10 +237,7 @@ fn whatever_is_said_in_whatever_way_seeder_and_leecher_go_on() {
     ];
     let mut leecher = Peer::get(&Host::local(2), &torrent.file, &to, &limit);
     let fetching = leecher.address(&Host::local(2));
-    let status: SocketAddr = leecher.process.wait_for("its status", LIMIT, |_, line| {
-        let (_, rest) = line.split_once("status at http://")?;
-        rest.trim_end_matches('/').parse().ok()
-    });
+    let status = leecher.process.status_address(LIMIT);
     leecher.wait_percent(0.1, LIMIT);
 
     let doors = [&serving, &fetching].map(|address| Door::new(address, &metainfo));

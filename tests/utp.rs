@@ -6,7 +6,7 @@ mod support;
 
 use std::fs;
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use hivebt::base::node::NodeId;
@@ -83,10 +83,7 @@ impl Scene {
 
 /// How a run shows its peers of the one torrent that it has.
 fn peers(run: &Process, torrent: &Torrent) -> Vec<Value> {
-    let status: SocketAddr = run.wait_for("its status", LIMIT, |_, line| {
-        let rest = line.split_once("status at http://")?.1;
-        rest.trim_end_matches('/').parse().ok()
-    });
+    let status = run.status_address(LIMIT);
     let path = format!("/torrents/{}/peers", torrent.info_hash);
     let deadline = Instant::now() + LIMIT;
     loop {

@@ -427,10 +427,7 @@ fn a_web_seed_is_seen_where_peers_are() {
         .url("/x?token=secret")
         .replace("http://", "http://me:word@");
     let get = Process::start("get", origin.get(&[&secret], &["--status", "127.0.0.1:0"]));
-    let at = get.wait_for("where it tells its status", LIMIT, |_, line| {
-        let (_, url) = line.split_once("status at http://")?;
-        url.trim_end_matches('/').parse().ok()
-    });
+    let at = get.status_address(LIMIT);
     get.wait_for("a web seed", LIMIT, |_, line| {
         let event: Value = serde_json::from_str(line).ok()?;
         (event["web_seeds"] == 1 && event["connected_peers"] == 0).then_some(())

@@ -14,7 +14,7 @@ use crate::support::payload;
 use crate::support::process::{Process, cpu_time, memory, private_memory};
 use crate::support::say::say;
 use crate::support::tempdir::TempDir;
-use crate::transfer::{PORT, RIVALS, network, torrent};
+use crate::transfer::{PORT, RIVALS, linked, network, torrent};
 
 /// Small, so that the time until it serves is that of starting and not of hashing.
 const PAYLOAD: u64 = 16 << 20;
@@ -45,7 +45,7 @@ pub fn table(plan: &Plan) -> Option<Table> {
     let torrent = torrent(&network, &file, "64K");
     let ours = || {
         let start = |home: &TempDir| {
-            let data = data(&torrent, home);
+            let data = linked(&torrent, home);
             Peer::seed(network.host(1), &torrent.file, &data, &[]).process
         };
         look(&network, &torrent, start)
@@ -90,15 +90,8 @@ pub fn table(plan: &Plan) -> Option<Table> {
 }
 
 fn seed(client: Client, network: &Network, torrent: &Torrent, home: &TempDir) -> Process {
-    let data = data(torrent, home);
+    let data = linked(torrent, home);
     client.seed(network.host(1), &torrent.file, &data, &home.join("home"))
-}
-
-/// A folder of its own with the payload, so that nobody finds what another left.
-fn data(torrent: &Torrent, home: &TempDir) -> std::path::PathBuf {
-    let data = home.folder("data");
-    fs::hard_link(torrent.payload(), data.join(&torrent.name)).expect("the same file system");
-    data
 }
 
 fn look(network: &Network, torrent: &Torrent, start: impl Fn(&TempDir) -> Process) -> Idle {

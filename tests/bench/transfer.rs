@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -149,6 +149,13 @@ fn table(
     tabulate(plan, title, unit, &contestants)
 }
 
+/// A folder of its own with the payload, a file, so that nobody finds what another left.
+pub fn linked(torrent: &Torrent, dir: &TempDir) -> PathBuf {
+    let data = dir.folder("data");
+    fs::hard_link(torrent.payload(), data.join(&torrent.name)).expect("the same file system");
+    data
+}
+
 fn transfer(pair: Pair, stage: &Stage<'_>) -> Transfer {
     // A folder of its own for each run, so that none finds the state of another.
     let dir = TempDir::in_memory("bench-run");
@@ -160,9 +167,7 @@ fn transfer(pair: Pair, stage: &Stage<'_>) -> Transfer {
         let _ = fs::remove_dir_all(torrent.parent.join(".hivebt"));
         torrent.parent.clone()
     } else {
-        let data = dir.folder("data");
-        fs::hard_link(torrent.payload(), data.join(&torrent.name)).expect("the same file system");
-        data
+        linked(torrent, &dir)
     };
     let (to, home) = (dir.folder("to"), dir.folder("home"));
     let seeder = match pair {

@@ -164,10 +164,7 @@ impl Push {
         let torrent = Torrent::create(&fleet.task(), &tracker.url(), &[]);
         let options = ["--status", "127.0.0.1:0"];
         let seeder = Peer::seed(&host, &torrent.file, &torrent.parent, &options);
-        let status = seeder.process.wait_for("its status", PATIENCE, |_, line| {
-            let (_, rest) = line.split_once("status at http://")?;
-            rest.trim_end_matches('/').parse().ok()
-        });
+        let status = seeder.process.status_address(PATIENCE);
         tracker.wait_for_seeds(&torrent.info_hash, 1, &seeder.process);
         Self {
             tracker,

@@ -52,10 +52,7 @@ fn site(dir: &TempDir) -> Site {
     ]);
     command.arg(watch).arg("-o").arg(dir.join("to"));
     let process = Process::start("hivebt-peer run", command);
-    let at = process.wait_for("its address", LIMIT, |_, line| {
-        let (_, rest) = line.split_once("status at http://")?;
-        rest.trim_end_matches('/').parse().ok()
-    });
+    let at = process.status_address(LIMIT);
     // Three samples make a plot.
     let begun = std::time::Instant::now();
     while !text(at, "/").contains("class=\"down\" points=\"97,") {

@@ -1,6 +1,7 @@
 //! Child processes: every line they print is kept, every wait has a deadline and shows their last lines when it passes, and none outlives its test.
 
 use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
@@ -77,6 +78,14 @@ impl Process {
     /// How many lines it has printed; a mark for [`Self::wait_since`].
     pub fn mark(&self) -> usize {
         self.log().lines.len()
+    }
+
+    /// Where a peer tells its status, as it says within `limit`.
+    pub fn status_address(&self, limit: Duration) -> SocketAddr {
+        self.wait_for("where it tells its status", limit, |_, line| {
+            let (_, url) = line.split_once("status at http://")?;
+            url.trim_end_matches('/').parse().ok()
+        })
     }
 
     /// The first line, printed already or within `limit`, in which `find` finds something.

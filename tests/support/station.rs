@@ -30,13 +30,7 @@ impl Station {
     /// The same with a command that runs on `host`, where it is asked, too.
     pub fn start_on(host: &Host, command: Command) -> Self {
         let process = Process::start("hivebt-peer run", command);
-        let at = process.wait_for("where it tells its status", LIMIT, |_, line| {
-            line.split_once("status at http://")?
-                .1
-                .trim_end_matches('/')
-                .parse()
-                .ok()
-        });
+        let at = process.status_address(LIMIT);
         Self {
             process,
             at,
