@@ -54,3 +54,39 @@ fn a_swarm_of_all_clients_completes_on_our_tracker() {
         assert_eq!(ended.code, 0, "{}", ended.stderr);
     }
 }
+
+#[test]
+#[ignore = "needs libtorrent for Python and root; `make interop` runs it"]
+fn libtorrent_stays_with_a_seeder_that_shows_piece_by_piece() {
+    const THEIRS: u8 = 3;
+    let clients = [Client::Libtorrent.missing()];
+    let Some(network) = network(2 + THEIRS, clients) else {
+        return;
+    };
+    let dir = TempDir::new("stays");
+    let tracker = Tracker::start(network.host(0), 8080, &[]);
+    let file = dir.join("from/payload.bin");
+    payload::file(&file, 48 << 20, 5);
+    let torrent = Torrent::create(&file, &tracker.url(), &[]);
+    let seeder = Peer::seed(network.host(1), &torrent.file, &torrent.parent, &[]);
+    tracker.wait_for_seeds(&torrent.info_hash, 1, &seeder.process);
+    let theirs: Vec<_> = (0..THEIRS)
+        .map(|i| {
+            let to = dir.folder(format!("theirs {i}"));
+            let home = dir.folder(format!("home {i}"));
+            let host = network.host(2 + usize::from(i));
+            let leecher = Client::Libtorrent.get(host, &torrent.file, &to, &home);
+            (leecher, to)
+        })
+        .collect();
+    let origin = format!("peer {}:", network.host(1).address);
+    for (leecher, to) in theirs {
+        Client::Libtorrent.wait_complete(&leecher, LIMIT);
+        // Its word for one that has nothing for it and wants nothing of it.
+        let left =
+            |line: &str| line.contains(&origin) && line.contains("uninteresting upload-only peer");
+        assert!(!leecher.has_said(left), "{}", leecher.tail());
+        Client::Libtorrent.finish(leecher, LIMIT);
+        assert_arrived(Client::Libtorrent, &torrent, &to);
+    }
+}

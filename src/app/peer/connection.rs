@@ -76,7 +76,7 @@ pub fn run(torrent: &Arc<Torrent>, greeted: Greeted, listen_port: u16) {
         let hello = ExtendedHandshake {
             extensions: extensions(metadata_size.is_some(), torrent.exchanges_peers()),
             metadata_size,
-            upload_only: torrent.stats().left == 0,
+            seed: torrent.stats().left == 0,
             ..introduction(addr, listen_port)
         };
         outbox.introduce(hello);

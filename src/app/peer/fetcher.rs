@@ -303,6 +303,7 @@ impl State {
                 Action::Serve { .. }
                 | Action::Verify(_)
                 | Action::Forget(_)
+                | Action::UploadOnly { .. }
                 | Action::Blame { .. } => {}
             }
         }

@@ -42,10 +42,10 @@ impl Link {
         }
     }
 
-    /// We want no more pieces.
-    pub(super) fn complete(&self) {
+    /// We want no pieces.
+    pub(super) fn upload_only(&self) {
         if let Far::Peer(outbox, _) = &self.far {
-            outbox.complete();
+            outbox.upload_only();
         }
     }
 

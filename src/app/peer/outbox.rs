@@ -27,8 +27,8 @@ struct State {
     closed: bool,
     /// How we have introduced ourselves, as long as we want pieces.
     hello: Option<ExtendedHandshake>,
-    /// We want no more pieces.
-    complete: bool,
+    /// The peer is to know that we want no pieces.
+    upload_only: bool,
 }
 
 /// What a writer has to do next.
@@ -53,19 +53,19 @@ impl Outbox {
         state.messages.len() <= MAX_WAITING
     }
 
-    /// Introduces us (BEP 10), and once more when [`Outbox::complete`] comes later.
+    /// Introduces us (BEP 10), and once more when [`Outbox::upload_only`] comes later.
     pub fn introduce(&self, mut hello: ExtendedHandshake) {
         let mut state = self.lock();
-        hello.upload_only |= state.complete;
+        hello.upload_only |= state.upload_only;
         state.introduce(&hello);
         state.hello = Some(hello).filter(|hello| !hello.upload_only);
         self.changed.notify_one();
     }
 
-    /// We want no more pieces: whoever thinks that we do is told (BEP 21).
-    pub fn complete(&self) {
+    /// We want no pieces: whoever thinks that we do is told (BEP 21).
+    pub fn upload_only(&self) {
         let mut state = self.lock();
-        state.complete = true;
+        state.upload_only = true;
         if let Some(mut hello) = state.hello.take() {
             hello.upload_only = true;
             state.introduce(&hello);
@@ -184,11 +184,11 @@ mod tests {
         ] {
             let outbox = Outbox::default();
             if complete_first {
-                outbox.complete();
+                outbox.upload_only();
             }
             outbox.introduce(hello(wanted_none));
-            outbox.complete();
-            outbox.complete();
+            outbox.upload_only();
+            outbox.upload_only();
             assert_eq!(introductions(&outbox), said);
         }
     }

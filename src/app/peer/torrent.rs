@@ -578,7 +578,6 @@ impl State {
                         deferred.news.push(Happening::Dropped(link.addr, reason));
                     }
                 }
-
                 // The assembly tells when the last block of a piece has found its place, which may be later than its arrival.
                 Action::Verify(_) => {}
                 Action::Forget(piece) => self.assembly.forget(piece),
@@ -589,10 +588,11 @@ impl State {
                     piece,
                     penalty,
                 } => deferred.news.push(Happening::Blamed(addr, piece, penalty)),
-                Action::Complete => {
-                    self.links.values().for_each(Link::complete);
-                    deferred.complete = true;
+                Action::UploadOnly { peer } => {
+                    let link = self.links.get(&peer).into_iter();
+                    link.for_each(Link::upload_only);
                 }
+                Action::Complete => deferred.complete = true,
             }
         }
         deferred

@@ -147,6 +147,9 @@ impl Swarm {
         } else {
             self.say(now, key, Message::Bitfield(self.have.clone()), out);
         }
+        if !secret && self.is_complete() {
+            out.push(Action::UploadOnly { peer: key });
+        }
     }
 
     /// The peer has said what it has.
@@ -273,8 +276,8 @@ impl Swarm {
         }
         // It may be new to others, and others to it.
         self.neighbourhood_changed(now);
-        // Another only seed keeps its pieces to itself as we do, but says that it wants none.
-        if said.upload_only && self.is_complete() {
+        // Another only seed keeps its pieces to itself as we do.
+        if (said.upload_only || said.seed) && self.is_complete() {
             self.met_seed(now, key, out);
         }
     }

@@ -387,6 +387,8 @@ impl Swarm {
             self.show_interest(now, key, out);
         }
         if self.is_complete() {
+            let peers = self.peers.keys();
+            out.extend(peers.map(|&peer| Action::UploadOnly { peer }));
             out.push(Action::Complete);
             self.part_from_seeds(now, out);
             self.review_slots(now, out);

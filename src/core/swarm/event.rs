@@ -126,6 +126,11 @@ pub enum Action {
         /// What is done about it.
         penalty: Penalty,
     },
+    /// Say that we want no pieces (BEP 21), in the introduction if that is still to come.
+    UploadOnly {
+        /// To whom.
+        peer: PeerKey,
+    },
     /// Every piece that is wanted is here and verified. Said once.
     Complete,
 }

@@ -233,11 +233,16 @@ impl Swarm {
             shown.set(piece);
         });
         peer.reveal_in = u32::try_from(pieces.len() / 2).unwrap_or(0);
-        if pieces.len() < REVEAL {
+        let all = pieces.len() < REVEAL;
+        if all {
             peer.shown = None;
         }
         for piece in pieces {
             self.say(now, key, Message::Have(piece), out);
+        }
+        // Not before: whoever gives nothing away now and wants nothing ever is of no use, and libtorrent ends the connection.
+        if all {
+            out.push(Action::UploadOnly { peer: key });
         }
     }
 }

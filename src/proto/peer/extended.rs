@@ -31,6 +31,9 @@ pub struct ExtendedHandshake {
     pub your_ip: Option<IpAddr>,
     /// The sender wants no pieces (BEP 21).
     pub upload_only: bool,
+    /// The sender has all that it wants, even if it seems to have nothing. Only ours say and hear this (`hm_seed`): with `upload_only`, libtorrent
+    /// leaves who shows it nothing new.
+    pub seed: bool,
     /// Bytes of the `info` dictionary (BEP 9).
     pub metadata_size: Option<u32>,
 }
@@ -58,6 +61,7 @@ impl ExtendedHandshake {
             self.upload_only
                 .then_some((&b"upload_only"[..], Value::Int(1))),
         );
+        entries.extend(self.seed.then_some((&b"hm_seed"[..], Value::Int(1))));
         entries.extend(
             self.metadata_size
                 .map(|n| (&b"metadata_size"[..], Value::from(n))),
@@ -112,6 +116,7 @@ impl ExtendedHandshake {
             request_queue: number(b"reqq").and_then(|n| u32::try_from(n).ok()),
             your_ip: bytes(b"yourip").and_then(address),
             upload_only: number(b"upload_only").is_some_and(|n| n != 0),
+            seed: number(b"hm_seed").is_some_and(|n| n != 0),
             metadata_size: number(b"metadata_size").and_then(|n| u32::try_from(n).ok()),
         })
     }
@@ -142,6 +147,7 @@ mod tests {
             request_queue: Some(500),
             your_ip: Some("10.0.0.7".parse().unwrap()),
             upload_only: true,
+            seed: true,
             metadata_size: Some(31_235),
         }
     }

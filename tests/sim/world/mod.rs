@@ -350,19 +350,23 @@ impl World {
                 fast: self.fast,
                 utp: false,
             };
+            self.introduce(us, id, false);
             self.tell(us, event);
-            let handshake = ExtendedHandshake {
-                listen_port: Some(6881),
-                request_queue: Some(500),
-                upload_only: self.nodes[us].spec.complete,
-                ..ExtendedHandshake::default()
-            };
-            let payload = handshake.encode().into();
-            self.send(id, side, Wire::Said(Message::Extended { id: 0, payload }));
             if self.nodes[us].spec.character == Character::Babbler {
                 self.babble(id, side);
             }
         }
+    }
+
+    fn introduce(&mut self, host: Host, id: u64, upload_only: bool) {
+        let handshake = ExtendedHandshake {
+            listen_port: Some(6881),
+            request_queue: Some(500),
+            upload_only,
+            seed: self.nodes[host].spec.complete,
+            ..ExtendedHandshake::default()
+        };
+        self.say(host, id, handshake.message());
     }
 
     /// Every kind of nonsense that decodes.
@@ -464,6 +468,7 @@ impl World {
                     let other = self.nodes.iter().position(|n| n.addr.ip() == addr.ip());
                     self.accused.extend(other);
                 }
+                Action::UploadOnly { peer } => self.introduce(host, peer.0, true),
                 Action::Complete => self.nodes[host].done = Some(self.now),
             }
         }

@@ -156,20 +156,17 @@ fn two_that_have_everything_part_and_do_not_meet_again_soon() {
 
 #[test]
 fn a_seed_that_hides_its_pieces_is_known_by_what_it_wants() {
-    let mut b = Bench::new("xxxx");
-    b.connect(1, false, true);
-    let handshake = ExtendedHandshake {
-        upload_only: true,
-        ..ExtendedHandshake::default()
-    };
-    b.says(
-        1,
-        Message::Extended {
-            id: 0,
-            payload: handshake.encode().into(),
-        },
-    );
-    assert_eq!(b.closed(), [(1, Close::BothComplete)]);
+    for (upload_only, seed) in [(true, false), (false, true)] {
+        let mut b = Bench::new("xxxx");
+        b.connect(1, false, true);
+        let handshake = ExtendedHandshake {
+            upload_only,
+            seed,
+            ..ExtendedHandshake::default()
+        };
+        b.says(1, handshake.message());
+        assert_eq!(b.closed(), [(1, Close::BothComplete)]);
+    }
 }
 
 #[test]

@@ -78,6 +78,44 @@ fn no_piece_is_shown_twice_and_in_the_end_everybody_is_told_of_all() {
     assert_eq!(b.said(9), [&Message::HaveAll]);
 }
 
+/// Whether the peer was told that we want nothing.
+fn wants_nothing(b: &Bench, n: u64) -> bool {
+    let peer = PeerKey(n);
+    b.did.contains(&Action::UploadOnly { peer })
+}
+
+#[test]
+fn who_was_not_told_of_everything_is_not_told_that_we_want_nothing() {
+    let mut b = Bench::new(&"x".repeat(40));
+    b.connect(1, false, true);
+    let shown = told(&b, 1);
+    assert!(!wants_nothing(&b, 1), "libtorrent would leave at once");
+    b.connect(2, false, true);
+    for n in [1, 2] {
+        b.says(n, Message::Interested);
+        assert!(!wants_nothing(&b, n));
+    }
+    b.says(1, Message::Have(PieceIndex(shown[0])));
+    assert!(!wants_nothing(&b, 1), "or when it has what it was shown");
+    b.connect(3, false, true);
+    b.says(3, Message::HaveAll);
+    assert!(wants_nothing(&b, 1) && wants_nothing(&b, 2), "all is shown");
+    b.connect(4, false, true);
+    assert!(wants_nothing(&b, 4), "nothing is hidden any more");
+}
+
+#[test]
+fn two_that_hide_everything_find_out_that_they_are_two() {
+    let mut b = Bench::new(&"x".repeat(2 * 1024 + 7));
+    b.connect(1, false, true);
+    b.connect(2, false, true);
+    let known = (0..50).any(|_| {
+        b.pass(SEC / 10);
+        wants_nothing(&b, 1)
+    });
+    assert!(known, "the other will see that we are a seed, too");
+}
+
 #[test]
 fn what_a_peer_that_left_was_shown_is_shown_to_another() {
     let (mut b, shown) = origin(40, 8);
