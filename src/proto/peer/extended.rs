@@ -16,6 +16,9 @@ pub const UT_METADATA: u8 = 1;
 /// The number under which we receive peers of peers (BEP 11).
 pub const UT_PEX: u8 = 2;
 
+/// Bytes of a name that are kept.
+const LONGEST_NAME: usize = 64;
+
 /// What a peer says about itself. Every part is optional on the wire.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExtendedHandshake {
@@ -108,8 +111,7 @@ impl ExtendedHandshake {
                     ))
                 })
                 .collect(),
-            client: bytes(b"v")
-                .map(|v| String::from_utf8_lossy(&v[..v.len().min(64)]).into_owned()),
+            client: bytes(b"v").map(client),
             listen_port: number(b"p")
                 .and_then(|p| u16::try_from(p).ok())
                 .filter(|&p| p != 0),
@@ -120,6 +122,16 @@ impl ExtendedHandshake {
             metadata_size: number(b"metadata_size").and_then(|n| u32::try_from(n).ok()),
         })
     }
+}
+
+/// A name of at most [`LONGEST_NAME`] bytes. What is no text takes more room than it did.
+fn client(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(LONGEST_NAME)]);
+    let mut end = text.len().min(LONGEST_NAME);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].to_owned()
 }
 
 fn octets(ip: IpAddr) -> Vec<u8> {
@@ -161,6 +173,17 @@ mod tests {
         let empty = ExtendedHandshake::default();
         assert_eq!(empty.encode(), b"d1:mdee");
         assert_eq!(ExtendedHandshake::decode(b"de"), Some(empty));
+    }
+
+    #[test]
+    fn a_name_is_short_and_stays_what_it_is() {
+        for (name, len) in [("x".repeat(80).as_bytes(), 64), (&[0xff; 70], 63)] {
+            let said = [b"d1:v".to_vec(), format!("{}:", name.len()).into()].concat();
+            let said = [&said, name, b"e"].concat();
+            let read = ExtendedHandshake::decode(&said).unwrap();
+            assert_eq!(read.client.as_ref().map(String::len), Some(len));
+            assert_eq!(ExtendedHandshake::decode(&read.encode()), Some(read));
+        }
     }
 
     #[test]
