@@ -6,17 +6,20 @@ use std::arch::is_aarch64_feature_detected;
 
 use super::lanes::BLOCK;
 
-/// Whether this processor has what [`compress`] needs.
+/// Streams at a time.
+pub(super) const LANES: usize = 1;
+
+/// Whether this processor has what [`one`] needs.
 pub(super) fn is_here() -> bool {
     is_aarch64_feature_detected!("sha2")
 }
 
-/// Takes the whole blocks of `bytes` into `state`.
+/// Takes the whole blocks of a stream into its state.
 ///
 /// # Safety
 /// [`is_here`] must be true.
 #[target_feature(enable = "sha2")]
-pub(super) unsafe fn compress(state: &mut [u32; 5], bytes: &[u8]) {
+pub(super) unsafe fn one([state]: &mut [[u32; 5]; 1], [bytes]: &[&[u8]; 1]) {
     // SAFETY: the first four of five words.
     let mut abcd = unsafe { vld1q_u32(state.as_ptr()) };
     let mut e = state[4];

@@ -3,8 +3,8 @@
 //! | way | streams at a time | where |
 //! | --- | --- | --- |
 //! | [`Way::Avx512`] | 16 | x86-64 with AVX-512 F and BW |
+//! | [`Way::Sha`] | 4, or 1 | x86-64 with SHA; aarch64 with SHA |
 //! | [`Way::Avx2`] | 8 | x86-64 with AVX2 |
-//! | [`Way::Sha`] | 1 | x86-64 with SHA, aarch64 with SHA |
 //! | [`Way::Portable`] | 1 | anywhere; the package `sha1_smol` |
 //!
 //! The processor decides at run time; [`choose`] overrules it. This folder is the only place that computes, so it has the `unsafe` that

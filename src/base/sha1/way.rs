@@ -14,17 +14,17 @@ use super::{avx2, avx512, x86_sha as sha};
 pub enum Way {
     /// Sixteen streams side by side in AVX-512 registers.
     Avx512,
+    /// The SHA instructions of x86, for four streams by turns, or of ARMv8, for one.
+    Sha,
     /// Eight streams side by side in AVX2 registers.
     Avx2,
-    /// One stream with the SHA instructions of x86 or ARMv8.
-    Sha,
     /// One stream, on any processor.
     Portable,
 }
 
 impl Way {
     /// All of them, the best first.
-    pub const ALL: [Self; 4] = [Self::Avx512, Self::Avx2, Self::Sha, Self::Portable];
+    pub const ALL: [Self; 4] = [Self::Avx512, Self::Sha, Self::Avx2, Self::Portable];
 
     /// The name by which [`choose`] is told.
     #[must_use]
@@ -59,7 +59,9 @@ impl Way {
         match self {
             Self::Avx512 => 16,
             Self::Avx2 => 8,
-            Self::Sha | Self::Portable => 1,
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            Self::Sha => sha::LANES,
+            _ => 1,
         }
     }
 }
