@@ -1,5 +1,6 @@
 //! Floor 0, words: the vocabulary of the protocol as checked types. No I/O, no clock, no threads.
 
+pub mod aligned;
 pub mod bencode;
 pub mod bitfield;
 pub mod cidr;

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use super::held;
+use crate::base::aligned::Aligned;
 use crate::base::geometry::{Geometry, PieceIndex};
 use crate::base::sha1::{self, Digest, SideBySide};
 
@@ -97,7 +98,7 @@ pub fn run<R: Reader>(
             watch,
             open: &open,
             readers: Vec::new(),
-            buffer: Vec::new(),
+            memory: Aligned::default(),
         };
         let (mut taken, mut results) = (Vec::new(), Vec::new());
         loop {
@@ -135,7 +136,7 @@ struct Worker<'a, R, O> {
     /// One for each lane.
     readers: Vec<R>,
     /// A step for each lane.
-    buffer: Vec<u8>,
+    memory: Aligned,
 }
 
 impl<R: Reader, O: Fn() -> R> Worker<'_, R, O> {
@@ -175,11 +176,13 @@ impl<R: Reader, O: Fn() -> R> Worker<'_, R, O> {
                 return;
             }
             let now = step.min(len - at);
-            self.buffer.resize(pieces.len() * now, 0);
-            self.read(pieces, at, &mut faults);
-            let parts: Vec<&[u8]> = self.buffer.chunks_exact(now).collect();
+            let mut memory = std::mem::take(&mut self.memory);
+            let buffer = memory.room(pieces.len() * now);
+            self.read(buffer, pieces, at, &mut faults);
+            let parts: Vec<&[u8]> = buffer.chunks_exact(now).collect();
             hasher.update(&parts);
-            let bytes = self.buffer.len() as u64;
+            let bytes = buffer.len() as u64;
+            self.memory = memory;
             self.watch.done.fetch_add(bytes, Ordering::Relaxed);
             at += now;
         }
@@ -187,23 +190,29 @@ impl<R: Reader, O: Fn() -> R> Worker<'_, R, O> {
         results.extend((digests.zip(faults)).map(|(digest, fault)| fault.map_or(Ok(digest), Err)));
     }
 
-    /// Fills each piece's share of the buffer with its bytes from `at` on. A piece that could not be read before is let be.
-    fn read(&mut self, pieces: &[PieceIndex], at: usize, faults: &mut [Option<R::Error>]) {
+    /// Fills each piece's share of `buffer` with its bytes from `at` on. A piece that could not be read before is let be.
+    fn read(
+        &mut self,
+        buffer: &mut [u8],
+        pieces: &[PieceIndex],
+        at: usize,
+        faults: &mut [Option<R::Error>],
+    ) {
         while self.readers.len() < pieces.len() {
             self.readers.push((self.open)());
         }
-        let share = self.buffer.len() / pieces.len().max(1);
+        let share = buffer.len() / pieces.len().max(1);
         let start = |piece| self.geometry.piece_offset(piece) + at as u64;
         // What lies together is read at once, so that a small file is. Should that fail, the pieces are tried one by one.
         let neighbours = pieces.windows(2).all(|two| two[0].0 + 1 == two[1].0);
         if neighbours
             && share == self.geometry.piece_length() as usize
             && let (Some(&first), Some(reader)) = (pieces.first(), self.readers.first_mut())
-            && reader.read(start(first), &mut self.buffer).is_ok()
+            && reader.read(start(first), buffer).is_ok()
         {
             return;
         }
-        let shares = self.buffer.chunks_exact_mut(share);
+        let shares = buffer.chunks_exact_mut(share);
         let lanes = pieces.iter().zip(&mut self.readers).zip(faults);
         for (((&piece, reader), fault), out) in lanes.zip(shares) {
             if fault.is_none() {

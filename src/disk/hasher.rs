@@ -8,6 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::base::aligned::Aligned;
 use crate::base::geometry::{BLOCK, Geometry, PieceIndex};
 use crate::base::sha1::{Digest, Sha1, SideBySide, width};
 
@@ -214,7 +215,7 @@ impl Drop for Hasher {
 impl Shared {
     fn run(&self) {
         let alarm = Alarm(self);
-        let mut scratch = Vec::new();
+        let mut scratch = Aligned::default();
         while let Some(batch) = self.next_batch() {
             let digests = hash_in_memory(&batch);
             for (job, digest) in batch.into_iter().zip(digests) {
@@ -332,7 +333,7 @@ fn wait<'a, T>(condition: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, 
 }
 
 /// Whether a piece is good; if it is, it has been written. Its hash, unless it is known already, is found here.
-fn judge(job: &Job, known: Option<Digest>, scratch: &mut Vec<u8>) -> Verdict {
+fn judge(job: &Job, known: Option<Digest>, scratch: &mut Aligned) -> Verdict {
     let judged = known
         .map_or_else(|| hash(job, scratch), Ok)
         .and_then(|digest| {
@@ -356,7 +357,7 @@ fn judge(job: &Job, known: Option<Digest>, scratch: &mut Vec<u8>) -> Verdict {
 }
 
 /// The sums of a piece's blocks; those that were spilled are read back.
-fn sums(job: &Job, scratch: &mut Vec<u8>) -> Result<Sums, StorageError> {
+fn sums(job: &Job, scratch: &mut Aligned) -> Result<Sums, StorageError> {
     let (geometry, piece) = (job.target.geometry, job.finished.piece);
     let numbered = (0_u32..).zip(&job.finished.blocks);
     numbered
@@ -366,8 +367,7 @@ fn sums(job: &Job, scratch: &mut Vec<u8>) -> Result<Sums, StorageError> {
                 sum.write(bytes);
             } else {
                 let block = geometry.block(piece, n);
-                scratch.resize(READ_BACK, 0);
-                let bytes = &mut scratch[..block.len as usize];
+                let bytes = scratch.room(block.len as usize);
                 job.target
                     .storage
                     .read_at(geometry.block_offset(block), bytes)?;
@@ -402,7 +402,7 @@ fn hash_in_memory(batch: &[Job]) -> Vec<Option<Digest>> {
 }
 
 /// The hash of a piece, whose spilled blocks are read back.
-fn hash(job: &Job, scratch: &mut Vec<u8>) -> Result<Digest, StorageError> {
+fn hash(job: &Job, scratch: &mut Aligned) -> Result<Digest, StorageError> {
     let mut sha = Sha1::default();
     for run in runs(&job.finished) {
         if let Run::InMemory { blocks, .. } = run {
@@ -410,10 +410,9 @@ fn hash(job: &Job, scratch: &mut Vec<u8>) -> Result<Digest, StorageError> {
             continue;
         }
         let (mut at, end) = run.range(job);
-        scratch.resize(READ_BACK, 0);
         while at < end {
             let n = usize::try_from(end - at).unwrap_or(usize::MAX);
-            let bytes = &mut scratch[..n.min(READ_BACK)];
+            let bytes = scratch.room(n.min(READ_BACK));
             job.target.storage.read_at(at, bytes)?;
             sha.update(bytes);
             at += bytes.len() as u64;

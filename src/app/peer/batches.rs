@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use crate::base::aligned::Aligned;
 use crate::base::geometry::BLOCK;
 
 /// Bytes of blocks that a writer takes at once at most: enough to make the cost of a batch small.
@@ -19,13 +20,13 @@ pub struct Batches(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    free: Vec<Vec<u8>>,
+    free: Vec<Aligned>,
     lent: usize,
 }
 
 impl Batches {
     /// Room for [`LARGE`] bytes, to be given back soon; nothing if all of it is lent.
-    pub fn lend(&self) -> Option<Vec<u8>> {
+    pub fn lend(&self) -> Option<Aligned> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if state.lent == MOST {
             return None;
@@ -35,7 +36,7 @@ impl Batches {
     }
 
     /// Takes back what was lent.
-    pub fn give_back(&self, memory: Vec<u8>) {
+    pub fn give_back(&self, memory: Aligned) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.lent -= 1;
         state.free.push(memory);
@@ -54,11 +55,11 @@ mod tests {
             .collect();
         assert_eq!(lent.len(), MOST);
         let mut memory = lent.pop().unwrap();
-        memory.resize(LARGE as usize, 7);
+        memory.room(LARGE as usize).fill(7);
         batches.give_back(memory);
-        assert_eq!(
-            batches.lend().unwrap().len(),
-            LARGE as usize,
+        let mut again = batches.lend().unwrap();
+        assert!(
+            again.room(LARGE as usize).iter().all(|&byte| byte == 7),
             "the same memory"
         );
         assert!(batches.lend().is_none());

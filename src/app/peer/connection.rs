@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::base::aligned::Aligned;
 use crate::base::geometry::{BLOCK, Block};
 use crate::core::swarm::Swarm;
 use crate::core::swarm::event::PeerKey;
@@ -195,7 +196,7 @@ struct Writer<'a> {
     messages: Vec<u8>,
     blocks: Vec<Block>,
     /// Room for [`SMALL`] bytes.
-    data: Vec<u8>,
+    data: Aligned,
     pace: Pace,
 }
 
@@ -216,7 +217,7 @@ impl<'a> Writer<'a> {
             claimed: false,
             messages: Vec::new(),
             blocks: Vec::new(),
-            data: Vec::new(),
+            data: Aligned::default(),
             pace: Pace::new(Instant::now()),
         }
     }
@@ -274,8 +275,8 @@ impl<'a> Writer<'a> {
         outcome
     }
 
-    /// Sends up to `max` bytes of blocks by way of `data`.
-    fn serve_from(&mut self, data: &mut Vec<u8>, max: u32) -> io::Result<u32> {
+    /// Sends up to `max` bytes of blocks by way of `memory`.
+    fn serve_from(&mut self, memory: &mut Aligned, max: u32) -> io::Result<u32> {
         self.blocks.clear();
         self.torrent.next_uploads(self.peer, max, &mut self.blocks);
         let bytes: u32 = self.blocks.iter().map(|block| block.len).sum();
@@ -284,7 +285,7 @@ impl<'a> Writer<'a> {
         }
         // There may be more where this came from; messages that come meanwhile still go first.
         self.outbox.serve();
-        data.resize(bytes as usize, 0);
+        let data = memory.room(bytes as usize);
         self.load(data)?;
         self.send(data)?;
         let fast = self.pace.is_fast();
