@@ -54,6 +54,8 @@ pub struct Target {
     /// The key of the sums.
     key: RandomState,
     done: Box<Done>,
+    /// Held while a piece is written. The kernel lets one thread at a time write to a file, and whoever waits there burns a processor.
+    writing: Mutex<()>,
 }
 
 type Done = dyn Fn(PieceIndex, Verdict) + Send + Sync;
@@ -70,6 +72,7 @@ impl Target {
             geometry,
             key: RandomState::new(),
             done: Box::new(done),
+            writing: Mutex::default(),
         })
     }
 }
@@ -423,6 +426,7 @@ fn hash(job: &Job, scratch: &mut Aligned) -> Result<Digest, StorageError> {
 
 /// Writes what is not in the file yet.
 fn write(job: &Job) -> Result<(), StorageError> {
+    let _alone = held(&job.target.writing);
     for run in runs(&job.finished) {
         if let Run::InMemory { blocks, .. } = run {
             let parts: Vec<&[u8]> = blocks.iter().flatten().map(|b| &**b).collect();
