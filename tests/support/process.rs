@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, Once, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -52,8 +52,8 @@ impl Process {
     }
 
     /// The same, with `stdin` to read from.
-    pub fn start_reading(name: &str, command: Command, stdin: impl Into<Stdio>) -> Self {
-        let mut command = heeding_signals(command);
+    pub fn start_reading(name: &str, mut command: Command, stdin: impl Into<Stdio>) -> Self {
+        heed_signals();
         let mut child = command
             .stdin(stdin)
             .stdout(Stdio::piped())
@@ -264,29 +264,20 @@ pub fn run_ok(name: &str, command: Command, limit: Duration) -> String {
     ended.stdout
 }
 
-/// The command as a terminal would start it. What a test ignores its children ignore, too, and a shell has whatever it runs in the background ignore SIGINT.
-fn heeding_signals(command: Command) -> Command {
-    let signals = [Signal::HUP, Signal::INT, Signal::TERM];
-    let mask = |signal: &Signal| 1_u64 << (signal.as_raw() - 1);
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let ignored = ignored.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
-    if ignored.unwrap_or(0) & signals.iter().map(mask).sum::<u64>() == 0 {
-        return command;
-    }
-    let mut heeding = Command::new("env");
-    heeding.arg("--default-signal=HUP,INT,TERM");
-    heeding.arg(command.get_program()).args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => heeding.env(name, value),
-            None => heeding.env_remove(name),
-        };
-    }
-    if let Some(folder) = command.get_current_dir() {
-        heeding.current_dir(folder);
-    }
-    heeding
+/// Programs are to heed signals as if a terminal had started them. What a test ignores they would ignore, too, and a shell has whatever it runs in the
+/// background ignore SIGINT; but what a test has a handler for begins anew in them.
+fn heed_signals() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        let ignored = ignored.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
+        for signal in [Signal::HUP, Signal::INT, Signal::TERM].map(Signal::as_raw) {
+            if ignored.unwrap_or(0) >> (signal - 1) & 1 == 1 {
+                signal_hook::flag::register(signal, Arc::default()).expect("a handler");
+            }
+        }
+    });
 }
 
 /// User and system time of process `pid` so far.
