@@ -1,6 +1,6 @@
 //! Child processes: every line they print is kept, every wait has a deadline and shows their last lines when it passes, and none outlives its test.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, Once, PoisonError};
@@ -54,12 +54,24 @@ impl Process {
     /// The same, with `stdin` to read from.
     pub fn start_reading(name: &str, mut command: Command, stdin: impl Into<Stdio>) -> Self {
         heed_signals();
-        let mut child = command
+        command
             .stdin(stdin)
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|e| panic!("cannot start {name} ({command:?}): {e}"));
+            .stderr(Stdio::piped());
+        // Where a test has just written the program, another one of this process may have forked meanwhile: until its child is another program, that has it open.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let started = loop {
+            match command.spawn() {
+                Err(e)
+                    if e.kind() == ErrorKind::ExecutableFileBusy && Instant::now() < deadline =>
+                {
+                    thread::yield_now();
+                }
+                outcome => break outcome,
+            }
+        };
+        let mut child =
+            started.unwrap_or_else(|e| panic!("cannot start {name} ({command:?}): {e}"));
         let log = Arc::<(Mutex<Log>, Condvar)>::default();
         read_lines(child.stdout.take().expect("piped"), Stream::Out, &log);
         read_lines(child.stderr.take().expect("piped"), Stream::Err, &log);
