@@ -19,6 +19,11 @@ const UNSENT: u32 = 4 * 1024;
 /// …and on a fast one enough that it does not run dry between two wake-ups.
 const UNSENT_FAST: u32 = 128 * 1024;
 
+/// How connections share a link, whatever the system has for others. BBR, which some have, lets each of a swarm's many connections probe for more than its share, and
+/// paces each by a timer: with 16 workers on links of 40 Mbit/s the origin's link dropped thousands of packets instead of one, and all of them had the payload
+/// after 21.4 s instead of 17.7.
+const CONGESTION_CONTROL: &[u8] = b"cubic";
+
 /// Which local address and interface traffic is tied to, and how much of it the kernel may hold. The default is nothing of that: the
 /// kernel decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -157,6 +162,7 @@ pub fn dial(bind: &Bind, addr: SocketAddr, timeout: Duration) -> io::Result<TcpS
 /// If the connection is gone already.
 pub fn tune(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    platform::control_congestion(stream, CONGESTION_CONTROL);
     platform::limit_unsent(stream, UNSENT)
 }
 
@@ -187,6 +193,11 @@ mod platform {
         socket.bind_device(Some(interface.as_bytes()))
     }
 
+    pub(super) fn control_congestion(stream: &TcpStream, by: &[u8]) {
+        // A kernel that does not have it, or not for us, keeps to the system's.
+        let _ = SockRef::from(stream).set_tcp_congestion(by);
+    }
+
     pub(super) fn limit_unsent(stream: &TcpStream, bytes: u32) -> io::Result<()> {
         SockRef::from(stream).set_tcp_notsent_lowat(bytes)
     }
@@ -202,6 +213,8 @@ mod platform {
     pub(super) fn bind_device(_: &Socket, _: &str) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
+
+    pub(super) fn control_congestion(_: &TcpStream, _: &[u8]) {}
 
     pub(super) fn limit_unsent(_: &TcpStream, _: u32) -> io::Result<()> {
         Ok(())
@@ -246,6 +259,21 @@ mod tests {
         tune(&stream).unwrap();
         let (_, from) = listener.accept().unwrap();
         assert_eq!(from.ip(), "127.0.0.9".parse::<IpAddr>().unwrap());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn connections_of_a_swarm_share_a_link_as_cubic_does() {
+        let allowed = "/proc/sys/net/ipv4/tcp_allowed_congestion_control";
+        let allowed = std::fs::read_to_string(allowed).unwrap_or_default();
+        let listener = listen(&Bind::parse("127.0.0.1"), 0..=0).unwrap();
+        let stream = dial(&Bind::default(), listener.local_addr().unwrap(), WAIT).unwrap();
+        let usual = SockRef::from(&stream).tcp_congestion().unwrap();
+        tune(&stream).unwrap();
+        let now = SockRef::from(&stream).tcp_congestion().unwrap();
+        let cubic = now.starts_with(CONGESTION_CONTROL);
+        let may = allowed.split_whitespace().any(|word| word == "cubic");
+        assert!(cubic || !may && now == usual, "{now:?} of {allowed}");
     }
 
     #[test]
