@@ -1,7 +1,7 @@
 //! The engine that hashes a payload where it lies: to create a torrent, to verify one, and to recheck what an earlier run left.
 //!
-//! Threads take batches of neighbouring pieces and hash the pieces of a batch side by side, one in each lane of the processor's
-//! vector registers. Pieces are read a step at a time with positioned reads into a buffer that is used again and again, so memory is
+//! Threads take batches of neighbouring pieces and hash the pieces of a batch side by side, as many as the processor does best at a time
+//! (lanes). Pieces are read a step at a time with positioned reads into a buffer that is used again and again, so memory is
 //! bounded whatever the piece length: 256 KiB for each lane and thread, which is 4 MiB a thread with sixteen lanes.
 //!
 //! Side by side, large pieces are read from as many places at a time as there are lanes. Each lane has a reader of its own, so that the system
