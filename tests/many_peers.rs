@@ -51,6 +51,27 @@ fn shake_hands(stream: &mut TcpStream, info_hash: InfoHash, n: u8) -> io::Result
     stream.read_exact(&mut [0; handshake::LEN])
 }
 
+/// The heaps that the GNU C library has given to threads of a process: stretches of 64 MiB, at a multiple of that, of which the begin is in use.
+fn heaps_of_threads(pid: u32) -> usize {
+    const HEAP: u64 = 64 * MIB;
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let stretch = |line: &str| {
+        let mut words = line.split_whitespace();
+        let (from, to) = words.next()?.split_once('-')?;
+        let number = |hex| u64::from_str_radix(hex, 16).ok();
+        Some((number(from)?, number(to)?, words.next()? == "---p"))
+    };
+    let stretches: Vec<_> = maps.lines().map(|line| stretch(line).unwrap()).collect();
+    let pairs = stretches.windows(2);
+    pairs
+        .filter(|pair| {
+            let (begin, used, kept) = pair[0];
+            let (rest, end, reserved) = pair[1];
+            begin % HEAP == 0 && !kept && used == rest && reserved && end == begin + HEAP
+        })
+        .count()
+}
+
 #[test]
 fn a_seeder_serves_while_two_hundred_are_connected() {
     const PEERS: u8 = 200;
@@ -93,6 +114,7 @@ fn a_seeder_serves_while_two_hundred_are_connected() {
         private <= 8 * MIB + u64::from(PEERS) * PER_PEER,
         "{private} bytes"
     );
+    assert_eq!(heaps_of_threads(seeder.process.pid()), 0);
     drop(crowd);
 }
 

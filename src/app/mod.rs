@@ -5,6 +5,7 @@ pub mod config;
 pub mod create;
 pub mod dht;
 pub mod failure;
+pub mod heap;
 pub mod human;
 pub mod output;
 pub mod peer;
