@@ -26,9 +26,9 @@ MAKEFLAGS += --no-print-directory
 # $(call compile,CARGO'S FOLDER,FOLDER,OPTIONS,FLAGS): the programs, in FOLDER, with more options of cargo and flags of rustc than usual.
 # The tracker has to outlive a fault in one request, so it alone can unwind.
 define compile
-	$(4) $(CARGO) build --locked --release --bin hivebt-tracker $(3)
-	$(4) $(CARGO) rustc --locked --profile lean --bin hivebt-create $(3) -- $(LEAN)
-	$(4) $(CARGO) rustc --locked --profile lean --bin hivebt-peer $(3) -- $(LEAN)
+	+$(4) $(CARGO) build --locked --release --bin hivebt-tracker $(3)
+	+$(4) $(CARGO) rustc --locked --profile lean --bin hivebt-create $(3) -- $(LEAN)
+	+$(4) $(CARGO) rustc --locked --profile lean --bin hivebt-peer $(3) -- $(LEAN)
 	@install -d "$(2)"
 	@install -m 755 "$(1)/release/hivebt-tracker" "$(1)/lean/hivebt-create" "$(1)/lean/hivebt-peer" "$(2)"
 endef
@@ -54,10 +54,15 @@ test:
 	$(CARGO) test --locked
 
 ## interop: ours beside aria2, Transmission, libtorrent, opentracker, nginx and more; limits; archives and units; the big story, the fleet, some soaking (as root)
+# Building once more from the archive of the sources (in packaging) takes minutes of a core, in which the tests of interop mostly wait for others.
 interop: build dist vendor
 	@set -x; export HIVEBT_BIN="$(BUILT)" HIVEBT_DIST="$(CURDIR)/dist"; status=0; \
+	trap 'trap - TERM; kill 0' INT TERM; \
+	$(CARGO) test --locked --no-run --test interop --test packaging --test limits --test story --test fleet --test soak || exit; \
+	nice -n 19 $(CARGO) test --locked --test packaging -- --ignored --test-threads=1 --nocapture >"$(TARGET)/packaging.log" 2>&1 & packaging=$$!; \
 	$(CARGO) test --locked --test interop -- --ignored --test-threads=2 --nocapture || status=1; \
-	$(CARGO) test --locked --no-fail-fast --test limits --test packaging --test story --test fleet -- --ignored --test-threads=1 --nocapture || status=1; \
+	wait $$packaging || status=1; cat "$(TARGET)/packaging.log"; \
+	$(CARGO) test --locked --no-fail-fast --test limits --test story --test fleet -- --ignored --test-threads=1 --nocapture || status=1; \
 	HIVEBT_SOAK_MINUTES=0.3 $(CARGO) test --locked --test soak -- --ignored --nocapture || status=1; \
 	exit $$status
 
@@ -114,11 +119,13 @@ PLATFORM = $(if $(wildcard $(shell $(RUSTC) --print target-libdir --target $(MUS
 CRATES   = $(shell ls -d $(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src/* 2>/dev/null) $(CURDIR)/vendor
 # Of several that match, the last one counts.
 REMAP    = --remap-path-prefix=$(CURDIR)=hivebt --remap-path-prefix=$(TARGET)=target $(foreach folder,$(CRATES),--remap-path-prefix=$(folder)=crates)
+# In cargo's usual folder they would wait for those of `make build` under `make -j2`, and each half of the builds has one core at work.
+APART    = $(TARGET)/static
 STATIC   = $(RUSTFLAGS) -C target-feature=+crt-static $(REMAP)
 
 ## static: the three programs without any shared library, in dist (musl if that target is installed)
 static: fetch
-	$(call compile,$(TARGET)/$(PLATFORM),dist,--target $(PLATFORM),RUSTFLAGS="$(STATIC)")
+	$(call compile,$(APART)/$(PLATFORM),dist,--target $(PLATFORM) --target-dir "$(APART)",RUSTFLAGS="$(STATIC)")
 	@echo "dist: static programs for $(PLATFORM)"
 
 # A recipe is expanded before it runs, and CRATES has to see what was fetched.
