@@ -104,27 +104,28 @@ fn a_torrent_that_never_comes_can_be_given_up() {
     }
 }
 
-/// A seeder that sends so slowly that there is time for everything.
-fn slow_seeder(dir: &TempDir, rate: &str) -> (Tracker, Torrent, Peer) {
+/// A seeder that sends so slowly that there is time for everything, and where it listens.
+fn slow_seeder(dir: &TempDir, rate: &str, tracker: &str) -> (Torrent, Peer, String) {
     let folder = dir.join("from/folder");
     payload::mixed_folder(&folder, 6 << 20, 150, 5);
-    let tracker = Tracker::start(&Host::local(1), 0, &[]);
-    let torrent = Torrent::create(&folder, &tracker.url(), &["-l", "32K"]);
+    let torrent = Torrent::create(&folder, tracker, &["-l", "32K"]);
     let options = ["--max-upload", rate];
     let seeder = Peer::seed(&Host::local(1), &torrent.file, &torrent.parent, &options);
-    tracker.wait_for_seeds(&torrent.info_hash, 1, &seeder.process);
-    (tracker, torrent, seeder)
+    let port = seeder.wait_event("started", LIMIT)["port"].clone();
+    seeder.wait_event("complete", LIMIT);
+    (torrent, seeder, format!("127.0.0.1:{port}"))
 }
 
 #[test]
 fn a_download_that_is_interrupted_again_and_again_arrives() {
     let dir = TempDir::new("signals");
-    let (_tracker, torrent, _seeder) = slow_seeder(&dir, "6M");
+    // No tracker: it would tell each of them of all that were killed before, and a short life ends before the last of those has been tried.
+    let (torrent, _seeder, address) = slow_seeder(&dir, "6M", NO_TRACKER);
     let to = dir.folder("to");
     let mut rng = Rng::with_seed(15);
     let mut codes = Vec::new();
     loop {
-        let mut get = Peer::get(&Host::local(2), &torrent.file, &to, &[]);
+        let mut get = Peer::get(&Host::local(2), &torrent.file, &to, &["--peer", &address]);
         // Wherever it may be by then: before its start, hashing, connecting, downloading, publishing.
         thread::sleep(Duration::from_millis(rng.u64(..400)));
         let signal = [Signal::TERM, Signal::INT, Signal::KILL][rng.usize(..3)];
@@ -153,16 +154,16 @@ fn a_download_that_is_interrupted_again_and_again_arrives() {
 #[test]
 fn a_hangup_ends_no_download_and_a_second_interrupt_changes_nothing() {
     let dir = TempDir::new("signals");
-    let (_tracker, torrent, _seeder) = slow_seeder(&dir, "3M");
+    let (torrent, _seeder, address) = slow_seeder(&dir, "3M", NO_TRACKER);
     let to = dir.folder("to");
-    let mut get = Peer::get(&Host::local(2), &torrent.file, &to, &[]);
+    let mut get = Peer::get(&Host::local(2), &torrent.file, &to, &["--peer", &address]);
     get.wait_percent(10.0, LIMIT);
     get.process.signal(Signal::HUP);
     get.wait_percent(40.0, LIMIT);
     (0..3).for_each(|_| get.process.signal(Signal::INT));
     let ended = get.process.wait(LIMIT);
     assert_eq!(ended.code, 130, "{}", ended.stderr);
-    let mut get = Peer::get(&Host::local(2), &torrent.file, &to, &[]);
+    let mut get = Peer::get(&Host::local(2), &torrent.file, &to, &["--peer", &address]);
     let checked = get.wait_event("checked", LIMIT);
     assert!(checked["kept"].as_u64() > Some(0), "{checked}");
     assert_eq!(checked["hashed"], 0, "the state was saved: {checked}");
@@ -173,7 +174,9 @@ fn a_hangup_ends_no_download_and_a_second_interrupt_changes_nothing() {
 #[test]
 fn a_long_lived_run_that_is_killed_at_any_time_goes_on() {
     let dir = TempDir::new("signals");
-    let (_tracker, torrent, _seeder) = slow_seeder(&dir, "6M");
+    let tracker = Tracker::start(&Host::local(1), 0, &[]);
+    let (torrent, seeder, _) = slow_seeder(&dir, "6M", &tracker.url());
+    tracker.wait_for_seeds(&torrent.info_hash, 1, &seeder.process);
     let (list, to) = (dir.folder("list"), dir.folder("to"));
     fs::copy(&torrent.file, list.join("x.torrent")).unwrap();
     let start = || {
