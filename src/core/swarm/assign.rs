@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use crate::base::bitfield::Bitfield;
 use crate::base::geometry::{BLOCK, Geometry, PieceIndex};
 use crate::base::time::Time;
 use crate::core::rate::time_for;
@@ -194,6 +195,12 @@ impl Assigner {
     /// Whether `peer` has to wait until what it was shown has spread.
     pub(super) fn is_to_wait(&self, peer: PeerKey) -> bool {
         self.strict && self.pending.values().any(|shown| shown.to == peer)
+    }
+
+    /// Which of the pieces in `set` have been shown, and not announced since.
+    pub(super) fn pending_in(&self, set: &Bitfield) -> Vec<PieceIndex> {
+        let pending = self.pending.keys().copied();
+        pending.filter(|&piece| set.has(piece)).collect()
     }
 
     /// The peer `by` has announced `piece`. Returns whom it was shown to, if that was still open and is no more.

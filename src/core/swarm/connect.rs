@@ -174,6 +174,7 @@ impl Swarm {
         peer.introduced = true;
         peer.uncounted = set.is_full();
         peer.useful = self.picker.useful(&set);
+        let no_longer_rare = self.assigner.pending_in(&set);
         peer.have = set;
         if !peer.uncounted {
             peer.have.iter().for_each(|piece| self.picker.gained(piece));
@@ -181,6 +182,10 @@ impl Swarm {
         if peer.is_seed() {
             self.has_finished(key);
             return self.met_seed(now, key, out);
+        }
+        // It may have been shown them itself before it could say so, and would never ask for them.
+        for piece in no_longer_rare {
+            self.assignment_done(now, key, piece, out);
         }
         self.show_interest(now, key, out);
     }

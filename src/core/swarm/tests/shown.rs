@@ -161,6 +161,22 @@ fn pieces_that_somebody_has_are_not_shown() {
 }
 
 #[test]
+fn who_has_already_what_it_was_shown_is_shown_something_else_at_once() {
+    let mut b = Bench::new(&"x".repeat(40));
+    b.connect(1, false, true);
+    let shown = told(&b, 1);
+    assert_eq!(shown.len(), 3, "{shown:?}");
+    let mut have = Bitfield::none(40);
+    for &piece in &shown {
+        have.set(PieceIndex(piece));
+    }
+    b.says(1, Message::Bitfield(have));
+    let others = told(&b, 1);
+    assert_eq!(others.len(), 3, "{others:?}");
+    assert!(others.iter().all(|piece| !shown.contains(piece)));
+}
+
+#[test]
 fn beside_another_seed_we_hide_nothing() {
     let (mut b, _) = origin(20, 2);
     b.connect(3, false, true);
