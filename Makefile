@@ -119,7 +119,7 @@ PLATFORM = $(if $(wildcard $(shell $(RUSTC) --print target-libdir --target $(MUS
 CRATES   = $(shell ls -d $(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src/* 2>/dev/null) $(CURDIR)/vendor
 # Of several that match, the last one counts.
 REMAP    = --remap-path-prefix=$(CURDIR)=hivebt --remap-path-prefix=$(TARGET)=target $(foreach folder,$(CRATES),--remap-path-prefix=$(folder)=crates)
-# In cargo's usual folder they would wait for those of `make build` under `make -j2`, and each half of the builds has one core at work.
+# A folder of their own: in cargo's usual one they would wait for those of `make build` under `make -j2`, and each build has one core at work.
 APART    = $(TARGET)/static
 STATIC   = $(RUSTFLAGS) -C target-feature=+crt-static $(REMAP)
 

@@ -109,11 +109,10 @@ fn slow_seeder(dir: &TempDir, rate: &str, tracker: &str) -> (Torrent, Peer, Stri
     let folder = dir.join("from/folder");
     payload::mixed_folder(&folder, 6 << 20, 150, 5);
     let torrent = Torrent::create(&folder, tracker, &["-l", "32K"]);
-    let options = ["--max-upload", rate];
-    let seeder = Peer::seed(&Host::local(1), &torrent.file, &torrent.parent, &options);
-    let port = seeder.wait_event("started", LIMIT)["port"].clone();
-    seeder.wait_event("complete", LIMIT);
-    (torrent, seeder, format!("127.0.0.1:{port}"))
+    let (host, options) = (Host::local(1), ["--max-upload", rate]);
+    let seeder = Peer::seed(&host, &torrent.file, &torrent.parent, &options);
+    let address = seeder.serving_address(&host);
+    (torrent, seeder, address)
 }
 
 #[test]
