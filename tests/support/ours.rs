@@ -1,6 +1,6 @@
 //! Our three programs, run as an operator would run them.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -240,10 +240,4 @@ fn parse_event(stream: Stream, line: &str) -> Option<Value> {
         say::say(format_args!("not JSON: {line}"));
     }
     parsed.ok()
-}
-
-/// An address with a free port on `ip`; another program may take it before you do, so only for what must stay on one port.
-pub fn free_port(ip: impl Into<IpAddr>) -> u16 {
-    let listener = std::net::TcpListener::bind((ip.into(), 0)).expect("a free port");
-    listener.local_addr().expect("it is bound").port()
 }
