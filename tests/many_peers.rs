@@ -51,6 +51,25 @@ fn shake_hands(stream: &mut TcpStream, info_hash: InfoHash, n: u8) -> io::Result
     stream.read_exact(&mut [0; handshake::LEN])
 }
 
+/// So many peers of 127.0.0.1 that want what the seeder has, and never ask for it.
+fn crowd(seeder: &Peer, address: &str, torrent: &Torrent, peers: u8) -> Vec<TcpStream> {
+    let info_hash = metainfo(torrent).info_hash;
+    let mut interested = Vec::new();
+    Message::Interested.encode(&mut interested);
+    let peer = |n| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        shake_hands(&mut stream, info_hash, n).unwrap();
+        stream.write_all(&interested).unwrap();
+        stream
+    };
+    let crowd = (1..=peers).map(peer).collect();
+    seeder.wait_event_that("progress", LIMIT, |event| {
+        event["connected_peers"].as_u64() == Some(peers.into())
+    });
+    crowd
+}
+
 /// The heaps that the GNU C library has given to threads of a process: stretches of 64 MiB, at a multiple of that, of which the begin is in use.
 fn heaps_of_threads(pid: u32) -> usize {
     const HEAP: u64 = 64 * MIB;
@@ -82,26 +101,10 @@ fn a_seeder_serves_while_two_hundred_are_connected() {
     let limit = (u16::from(PEERS) + 10).to_string();
     let options = ["--max-peers", limit.as_str()];
     let seeder = Peer::seed(&Host::local(1), &torrent.file, dir.path(), &options);
-    let port = seeder.wait_event("started", LIMIT)["port"]
-        .as_u64()
-        .unwrap();
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, u16::try_from(port).unwrap()));
-    seeder.wait_event("complete", LIMIT);
-    let info_hash = metainfo(&torrent).info_hash;
-    let crowd: Vec<_> = (1..=PEERS)
-        .map(|n| {
-            let mut stream = TcpStream::connect(address).unwrap();
-            stream.set_read_timeout(Some(LIMIT)).unwrap();
-            shake_hands(&mut stream, info_hash, n).unwrap();
-            stream
-        })
-        .collect();
-    seeder.wait_event_that("progress", LIMIT, |event| {
-        event["connected_peers"].as_u64() == Some(PEERS.into())
-    });
+    let address = seeder.serving_address(&Host::local(1));
+    let crowd = crowd(&seeder, &address, &torrent, PEERS);
     let to = dir.folder("to");
-    let from = address.to_string();
-    let mut leecher = Peer::get(&Host::local(2), &torrent.file, &to, &["--peer", &from]);
+    let mut leecher = Peer::get(&Host::local(2), &torrent.file, &to, &["--peer", &address]);
     let ended = leecher.process.wait(LIMIT);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     assert_same(&file, &to.join("payload"));
@@ -115,6 +118,25 @@ fn a_seeder_serves_while_two_hundred_are_connected() {
         "{private} bytes"
     );
     assert_eq!(heaps_of_threads(seeder.process.pid()), 0);
+    drop(crowd);
+}
+
+#[test]
+fn a_host_that_takes_every_place_keeps_no_other_out() {
+    let dir = TempDir::new("every-place");
+    let file = dir.join("payload");
+    payload::file(&file, MIB, 4);
+    let torrent = Torrent::create(&file, NO_TRACKER, &["-l", "64K"]);
+    let options = ["--max-peers", "20"];
+    let seeder = Peer::seed(&Host::local(1), &torrent.file, dir.path(), &options);
+    let address = seeder.serving_address(&Host::local(1));
+    let crowd = crowd(&seeder, &address, &torrent, 20);
+    let to = dir.folder("to");
+    let options = ["--peer", &address, "--timeout", "40"];
+    let mut leecher = Peer::get(&Host::local(2), &torrent.file, &to, &options);
+    let ended = leecher.process.wait(LIMIT);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert_same(&file, &to.join("payload"));
     drop(crowd);
 }
 

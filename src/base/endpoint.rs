@@ -8,6 +8,15 @@ pub const fn canonical(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }
 
+/// What one host has of addresses, for whoever counts what comes from it: one of IPv4, a /64 of IPv6.
+#[must_use]
+pub fn host(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
 /// Appends the compact form of `addr`; an IPv4-mapped IPv6 address is written as IPv4.
 pub fn write_compact(addr: SocketAddr, out: &mut Vec<u8>) {
     match addr.ip().to_canonical() {

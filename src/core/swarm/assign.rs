@@ -234,6 +234,16 @@ impl Assigner {
         }
     }
 
+    /// Whoever was shown these is waited for no longer: others are to be shown them.
+    pub(super) fn take_back(&mut self, assigned: impl IntoIterator<Item = Assignment>) {
+        for Assignment { piece, unsent } in assigned {
+            self.sent(unsent);
+            if self.settled(piece).is_some() {
+                self.returned.push(piece);
+            }
+        }
+    }
+
     /// Shows again what was shown long ago and has not been announced, at `rate` bytes a second of uplink. Returns what had been shown to
     /// whom.
     pub(super) fn review(&mut self, now: Time, rate: f64) -> Vec<(PieceIndex, PeerKey)> {

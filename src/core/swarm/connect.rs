@@ -1,9 +1,12 @@
 //! Who may connect, what they say of themselves, and who has to go.
 
+use std::cmp::{Ordering, Reverse};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::base::bitfield::Bitfield;
+use crate::base::endpoint::host;
 use crate::base::geometry::PieceIndex;
 use crate::base::time::Time;
 use crate::proto::peer::extended::ExtendedHandshake;
@@ -68,8 +71,8 @@ impl Swarm {
         }
         if self.connections() >= self.config.max_peers {
             let useless = self.useless(now).map(|key| (key, Close::Useless));
-            let outranked = || Some((self.outranked_by(peer)?, Close::Outranked));
-            let (key, reason) = useless.or_else(outranked).ok_or(Close::Full)?;
+            let yields = || self.who_yields_to(peer);
+            let (key, reason) = useless.or_else(yields).ok_or(Close::Full)?;
             self.close(now, key, reason, out);
         }
         Ok(())
@@ -116,19 +119,33 @@ impl Swarm {
         idle.min_by_key(|(_, p)| p.heard).map(|(&key, _)| key)
     }
 
-    /// Of those that have dialled us the one that makes room for `newcomer`, who has dialled us, too: by canonical priority (BEP 40), so that who is connected with whom
-    /// does not follow from who came first, and the swarm hangs together. Nobody can be of high priority for everybody. Those that we chose to dial stay.
-    fn outranked_by(&self, newcomer: &Peer) -> Option<PeerKey> {
+    /// Of those that have dialled us the one that makes room for `newcomer`, who has dialled us, too, and why. Those that we chose to dial stay.
+    ///
+    /// One of the host that most of them are from, the last to come, if fewer are from the newcomer's: nobody can fill all places from one address.
+    /// Among equals by canonical priority (BEP 40), so that who is connected with whom does not follow from who came first, and the swarm
+    /// hangs together. Nobody can be of high priority for everybody.
+    fn who_yields_to(&self, newcomer: &Peer) -> Option<(PeerKey, Close)> {
+        if newcomer.outgoing {
+            return None;
+        }
+        let from = |peer: &Peer| host(peer.addr.ip());
         let rank = |peer: &Peer| self.roster.priority_of_caller(peer.addr.ip());
-        let new = Some(newcomer)
-            .filter(|peer| !peer.outgoing)
-            .and_then(rank)?;
-        let callers = self.peers.iter().filter(|(_, peer)| !peer.outgoing);
-        let ranked = callers.filter_map(|(&key, peer)| Some((rank(peer)?, key)));
-        ranked
-            .min()
-            .filter(|(rank, _)| *rank < new)
-            .map(|(_, key)| key)
+        let callers = || self.peers.iter().filter(|(_, peer)| !peer.outgoing);
+        let mut crowds = BTreeMap::from([(from(newcomer), 1_usize)]);
+        for (_, peer) in callers() {
+            *crowds.entry(from(peer)).or_default() += 1;
+        }
+        let crowd = |peer: &Peer| crowds.get(&from(peer)).copied();
+        let order = |&(key, peer): &(&PeerKey, &Peer)| {
+            let (rank, youth) = (rank(peer), (Reverse(peer.since), Reverse(*key)));
+            (Reverse(crowd(peer)), rank.is_none(), rank, youth)
+        };
+        let (&key, first) = callers().min_by_key(order)?;
+        match crowd(first).cmp(&crowd(newcomer)) {
+            Ordering::Greater => Some((key, Close::Crowded)),
+            Ordering::Equal => (rank(first)? < rank(newcomer)?).then_some((key, Close::Outranked)),
+            Ordering::Less => None,
+        }
     }
 
     fn introduce_ourselves(&mut self, now: Time, key: PeerKey, out: &mut Vec<Action>) {

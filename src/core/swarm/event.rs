@@ -174,6 +174,8 @@ pub enum Close {
     Duplicate,
     /// There are connections enough.
     Full,
+    /// There are connections enough, and of those more from its host than from another's.
+    Crowded,
     /// There are connections enough, and another one is of a higher priority (BEP 40).
     Outranked,
     /// Both sides have everything.
@@ -204,6 +206,7 @@ impl fmt::Display for Close {
             Self::Ourselves => "it is ourselves",
             Self::Duplicate => "we are connected already",
             Self::Full => "there are connections enough",
+            Self::Crowded => "too many of its host are connected",
             Self::Outranked => "another one comes first",
             Self::BothComplete => "both have everything",
             Self::BadData => "it sent data that does not match the torrent",

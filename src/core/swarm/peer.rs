@@ -95,6 +95,8 @@ pub(super) struct Upload {
     pub(super) last_assigned: Option<Time>,
     /// It was shown a piece and did not want it. It is shown no more before it wants something.
     pub(super) aloof: bool,
+    /// It was shown a piece and wants it, but did not ask for it, or not announce it, in time. It is shown no more before it announces one.
+    pub(super) tardy: bool,
 }
 
 impl Upload {
@@ -242,6 +244,7 @@ impl Peer {
                 assigned: Vec::new(),
                 last_assigned: None,
                 aloof: false,
+                tardy: false,
             },
             download: Download {
                 owed: VecDeque::new(),

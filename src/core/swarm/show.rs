@@ -1,5 +1,6 @@
 //! How the only seed of a swarm shows its pieces: one by one, and in the end all of them.
 
+use std::mem;
 use std::time::Duration;
 
 use crate::base::geometry::{Block, PieceIndex};
@@ -16,7 +17,7 @@ use super::restraint::Restraint;
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// The uplink counts as blocked by slow receivers below this share of what it has carried.
 const BLOCKED_SHARE: f64 = 0.85;
-/// A peer that does not want a piece that it was shown is passed over after this time.
+/// A peer that does not want a piece that it was shown, or does not ask for it, is passed over after this time.
 const ALOOF: Duration = Duration::from_secs(1);
 /// A peer that has been alone with us for so long will hardly get company in the next moment.
 const ALONE: Duration = Duration::from_secs(2);
@@ -89,6 +90,7 @@ impl Swarm {
             p.shown.is_some()
                 && !p.upload_only
                 && !p.upload.aloof
+                && !p.upload.tardy
                 && !self.assigner.is_to_wait(**key)
                 && Assigner::has_room(unsent, rate, p.upload.delay.unwrap_or_default())
         });
@@ -126,8 +128,14 @@ impl Swarm {
         piece: PieceIndex,
         out: &mut Vec<Action>,
     ) {
-        if let Some(to) = self.assigner.announced(piece, key) {
+        let to = self.assigner.announced(piece, key);
+        if let Some(to) = to {
             self.withdraw(to, piece);
+        }
+        let Some(peer) = self.peers.get_mut(&key) else {
+            return;
+        };
+        if mem::take(&mut peer.upload.tardy) || to.is_some() {
             self.assign(now, out);
         }
         let Some(peer) = self.peers.get_mut(&key) else {
@@ -143,15 +151,21 @@ impl Swarm {
 
     /// Peers that were shown a piece and do not want it: seeds that hide it as we do, or broken ones.
     /// They may also want nothing but some of the files, so they are told what else there is.
-    fn pass_over_aloof(&mut self, now: Time, out: &mut Vec<Action>) {
-        for (&key, peer) in &mut self.peers {
-            let waited = peer.upload.last_assigned.map(|at| now.since(at));
-            let ignores = !peer.peer_interested && !peer.upload.assigned.is_empty();
-            if ignores && waited.is_some_and(|waited| waited >= ALOOF) {
-                peer.upload.aloof = true;
-                let unsent: u64 = peer.upload.assigned.drain(..).map(|a| a.unsent).sum();
-                self.assigner.sent(unsent);
-                self.assigner.gone(key);
+    /// And those that want it and do not ask for it: it costs a stranger nothing to say so, and what it was shown would be waited for.
+    fn pass_over_idle(&mut self, now: Time, out: &mut Vec<Action>) {
+        for peer in self.peers.values_mut() {
+            let upload = &mut peer.upload;
+            if upload.assigned.is_empty() {
+                continue;
+            }
+            let waited = |since: Option<Time>| since.map_or(Duration::ZERO, |at| now.since(at));
+            let aloof = !peer.peer_interested && waited(upload.last_assigned) >= ALOOF;
+            let way = upload.delay.unwrap_or_default();
+            let silent = peer.peer_interested && waited(upload.called) >= ALOOF + way * 2;
+            if aloof || silent {
+                upload.aloof |= aloof;
+                upload.tardy |= silent;
+                self.assigner.take_back(upload.assigned.drain(..));
             }
         }
         let aloof = |p: &Peer| p.upload.aloof && p.shown.is_some();
@@ -191,8 +205,11 @@ impl Swarm {
         let rate = self.uplink.most(now);
         for (piece, to) in self.assigner.review(now, rate) {
             self.withdraw(to, piece);
+            if let Some(peer) = self.peers.get_mut(&to) {
+                peer.upload.tardy |= !peer.have.has(piece);
+            }
         }
-        self.pass_over_aloof(now, out);
+        self.pass_over_idle(now, out);
         self.indulge_loner(now, out);
         let share = self.uplink.share(now);
         let unused = self.up.total == 0 && self.assigner.is_overlooked(now);

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Counts the connections of each address. An IPv6 address counts as its /64, which is what one host has.
+use crate::base::endpoint::host;
+
+/// Counts the connections of each [`host`].
 #[derive(Debug)]
 pub(super) struct Limits {
     most: u32,
@@ -25,7 +27,7 @@ impl Limits {
 
     /// One more connection from `ip`, if there may be one.
     pub(super) fn acquire(self: &Arc<Self>, ip: IpAddr) -> Option<Permit> {
-        let who = network(ip);
+        let who = host(ip);
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(who).or_default();
         if *count >= self.most {
@@ -55,13 +57,6 @@ impl Drop for Permit {
                 counts.remove(&who);
             }
         }
-    }
-}
-
-fn network(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(_) => ip,
-        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
     }
 }
 

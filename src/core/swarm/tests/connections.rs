@@ -1,5 +1,7 @@
 //! Who may connect, and who has to go.
 
+use std::net::{IpAddr, Ipv6Addr};
+
 use super::*;
 use crate::core::swarm::priority::priority;
 use crate::proto::peer::extended::ExtendedHandshake;
@@ -141,6 +143,41 @@ fn when_full_those_who_dialled_us_give_way_by_canonical_priority_and_those_we_di
         expected.sort_unstable();
         assert_eq!(b.peers(), expected);
     }
+}
+
+#[test]
+fn one_host_fills_no_more_places_than_others_leave_to_it() {
+    let config = Config {
+        max_peers: 6,
+        ..Config::default()
+    };
+    let mut b = Bench::with("x...", config);
+    let mut comes_from = |ip: IpAddr, who: u64| {
+        b.tell(Event::Connected {
+            peer: PeerKey(who),
+            id: id(who),
+            addr: (ip, 40_000).into(),
+            outgoing: false,
+            fast: false,
+            utp: false,
+        });
+        let closed = b.closed();
+        b.says(who, Message::Interested);
+        closed
+    };
+    let stranger = |n: u16| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, n, 0, 0, 1).into();
+    let (one, another) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+    for n in 1..=6 {
+        assert_eq!(comes_from(stranger(n), n.into()), []);
+    }
+    assert_eq!(comes_from(stranger(7), 7), [(7, Close::Full)]);
+    for (worker, gives_way) in [(11, 6), (12, 5), (13, 4)] {
+        assert_eq!(comes_from(one, worker), [(gives_way, Close::Crowded)]);
+    }
+    assert_eq!(comes_from(one, 14), [(14, Close::Full)], "it has half");
+    assert_eq!(comes_from(another, 21), [(13, Close::Crowded)]);
+    assert_eq!(comes_from(another, 22), [(3, Close::Crowded)]);
+    assert_eq!(comes_from(another, 23), [(23, Close::Full)], "a third each");
 }
 
 #[test]

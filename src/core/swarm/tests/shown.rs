@@ -129,22 +129,77 @@ fn what_a_peer_that_left_was_shown_is_shown_to_another() {
     assert_eq!(lost, again);
 }
 
+/// The peer fetches and announces whatever it is told of, until that is so many pieces. Returns how many tenths of a second that took, and what
+/// each peer up to the `peers`th was told.
+fn fetches(b: &mut Bench, who: u64, pieces: usize, peers: u64) -> (u32, Vec<Vec<u32>>) {
+    let mut heard = vec![Vec::new(); usize::try_from(peers).unwrap() + 1];
+    let listen = |b: &Bench, heard: &mut Vec<Vec<u32>>| {
+        for (n, heard) in (0..).zip(heard) {
+            heard.extend(told(b, n));
+        }
+    };
+    listen(b, &mut heard);
+    let mut done = 0;
+    for tenths in 0..1000 {
+        while let Some(&piece) = heard[usize::try_from(who).unwrap()].get(done) {
+            done += 1;
+            for n in 0..2 {
+                b.says(who, Message::Request(block(piece, n)));
+                listen(b, &mut heard);
+            }
+            b.uploads(who, 1 << 20);
+            listen(b, &mut heard);
+            b.says(who, Message::Have(PieceIndex(piece)));
+            listen(b, &mut heard);
+        }
+        if done == pieces {
+            return (tenths, heard);
+        }
+        b.pass(SEC / 10);
+        listen(b, &mut heard);
+    }
+    panic!("{done} of {pieces}: {heard:?}");
+}
+
 #[test]
-fn what_a_peer_does_not_want_or_never_finishes_is_shown_to_another() {
+fn what_a_peer_does_not_want_is_shown_to_another() {
     let mut b = Bench::new(&"x".repeat(40));
     b.connect(1, false, true);
     let first = told(&b, 1);
     b.connect(2, false, true);
     b.says(2, Message::Interested);
-    b.pass(SEC * 70);
-    let second = told(&b, 2);
-    assert!(
-        first.iter().all(|piece| second.contains(piece)),
-        "{first:?} {second:?}"
-    );
-    let mut all = [first, told(&b, 1)].concat();
+    let (_, heard) = fetches(&mut b, 2, 40, 2);
+    let mut all = [&first[..], &heard[1]].concat();
     all.sort_unstable();
     assert_eq!(all, (0..40).collect::<Vec<_>>(), "it may want another");
+}
+
+#[test]
+fn who_wants_everything_and_asks_for_nothing_holds_nobody_up() {
+    let (mut b, _) = origin(40, 8);
+    b.connect(9, false, true);
+    b.says(9, Message::Interested);
+    let (tenths, heard) = fetches(&mut b, 9, 40, 9);
+    assert!(tenths < 50, "{tenths}: {heard:?}");
+}
+
+#[test]
+fn who_announces_nothing_of_what_it_was_shown_is_shown_no_more_until_it_does() {
+    let (mut b, shown) = origin(40, 3);
+    for &(peer, piece) in &shown {
+        b.says(peer, Message::Request(block(piece, 0)));
+        b.uploads(peer, 1 << 20);
+    }
+    let mut again = Vec::new();
+    for _ in 0..600 {
+        b.pass(SEC);
+        again.extend((1..=3).flat_map(|n| told(&b, n)));
+        (1..=3).for_each(|n| b.says(n, Message::Interested));
+    }
+    assert!(again.len() <= 3, "{again:?}");
+    let (late, piece) = shown[0];
+    b.says(late, Message::Have(PieceIndex(piece)));
+    assert!(!told(&b, late).is_empty());
 }
 
 #[test]
