@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::base::bitfield::Bitfield;
-use crate::base::endpoint::host;
 use crate::base::geometry::PieceIndex;
 use crate::base::time::Time;
 use crate::proto::peer::extended::ExtendedHandshake;
@@ -128,7 +127,7 @@ impl Swarm {
         if newcomer.outgoing {
             return None;
         }
-        let from = |peer: &Peer| host(peer.addr.ip());
+        let from = |peer: &Peer| self.roster.host_of(peer.addr.ip());
         let rank = |peer: &Peer| self.roster.priority_of_caller(peer.addr.ip());
         let callers = || self.peers.iter().filter(|(_, peer)| !peer.outgoing);
         let mut crowds = BTreeMap::from([(from(newcomer), 1_usize)]);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::base::endpoint::{canonical, is_dialable};
+use crate::base::endpoint::{canonical, host, is_dialable};
 use crate::base::id::PeerId;
 use crate::base::time::Time;
 use crate::core::back_off::back_off;
@@ -306,6 +306,15 @@ impl Roster {
         let other_host = |us: &&SocketAddr| us.ip() != ip.to_canonical();
         let us = self.us.iter().flatten().find(other_host)?;
         priority(*us, SocketAddr::new(ip, 0))
+    }
+
+    /// Which host `ip` is of, for whoever counts. Of networks of one's own, and of ours, each address is a host.
+    pub(super) fn host_of(&self, ip: IpAddr) -> IpAddr {
+        let network = host(ip);
+        let ours = self.us.iter().flatten();
+        let near = ours.map(|us| host(us.ip())).any(|ours| ours == network)
+            || matches!(network, IpAddr::V6(v6) if v6.is_unique_local() || v6.is_unicast_link_local());
+        if near { ip.to_canonical() } else { network }
     }
 
     fn wait_until(&mut self, addr: SocketAddr, at: Time, rng: &mut fastrand::Rng) {

@@ -145,39 +145,62 @@ fn when_full_those_who_dialled_us_give_way_by_canonical_priority_and_those_we_di
     }
 }
 
-#[test]
-fn one_host_fills_no_more_places_than_others_leave_to_it() {
+/// Someone who wants what is there comes from `ip`. Returns who is closed for that.
+fn comes_from(b: &mut Bench, ip: IpAddr, who: u64) -> Vec<(u64, Close)> {
+    b.tell(Event::Connected {
+        peer: PeerKey(who),
+        id: id(who),
+        addr: (ip, 40_000).into(),
+        outgoing: false,
+        fast: false,
+        utp: false,
+    });
+    let closed = b.closed();
+    b.says(who, Message::Interested);
+    closed
+}
+
+fn six_places() -> Bench {
     let config = Config {
         max_peers: 6,
         ..Config::default()
     };
-    let mut b = Bench::with("x...", config);
-    let mut comes_from = |ip: IpAddr, who: u64| {
-        b.tell(Event::Connected {
-            peer: PeerKey(who),
-            id: id(who),
-            addr: (ip, 40_000).into(),
-            outgoing: false,
-            fast: false,
-            utp: false,
-        });
-        let closed = b.closed();
-        b.says(who, Message::Interested);
-        closed
-    };
-    let stranger = |n: u16| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, n, 0, 0, 1).into();
-    let (one, another) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+    Bench::with("x...", config)
+}
+
+fn within(network: u16, n: u16) -> IpAddr {
+    Ipv6Addr::new(network, 0xdb8, 0, 0, n, 0, 0, 1).into()
+}
+
+#[test]
+fn one_host_fills_no_more_places_than_others_leave_to_it() {
+    let mut b = six_places();
+    let mut comes = |ip, who| comes_from(&mut b, ip, who);
     for n in 1..=6 {
-        assert_eq!(comes_from(stranger(n), n.into()), []);
+        assert_eq!(comes(within(0x2001, n), n.into()), []);
     }
-    assert_eq!(comes_from(stranger(7), 7), [(7, Close::Full)]);
+    assert_eq!(comes(within(0x2001, 7), 7), [(7, Close::Full)]);
+    let (one, another) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
     for (worker, gives_way) in [(11, 6), (12, 5), (13, 4)] {
-        assert_eq!(comes_from(one, worker), [(gives_way, Close::Crowded)]);
+        assert_eq!(comes(one, worker), [(gives_way, Close::Crowded)]);
     }
-    assert_eq!(comes_from(one, 14), [(14, Close::Full)], "it has half");
-    assert_eq!(comes_from(another, 21), [(13, Close::Crowded)]);
-    assert_eq!(comes_from(another, 22), [(3, Close::Crowded)]);
-    assert_eq!(comes_from(another, 23), [(23, Close::Full)], "a third each");
+    assert_eq!(comes(one, 14), [(14, Close::Full)], "it has half");
+    assert_eq!(comes(another, 21), [(13, Close::Crowded)]);
+    assert_eq!(comes(another, 22), [(3, Close::Crowded)]);
+    assert_eq!(comes(another, 23), [(23, Close::Full)], "a third each");
+}
+
+#[test]
+fn in_ones_own_network_each_address_is_a_host() {
+    for network in [0xfc00, 0xfe80, 0x2001] {
+        let mut b = six_places();
+        b.swarm.seen_at((within(0x2001, 99), 6881).into());
+        for n in 1..=6 {
+            assert_eq!(comes_from(&mut b, within(network, n), n.into()), []);
+        }
+        let stranger = [10, 0, 0, 1].into();
+        assert_eq!(comes_from(&mut b, stranger, 7), [(7, Close::Full)]);
+    }
 }
 
 #[test]
