@@ -14,7 +14,7 @@
 //! | `allowance` | how much of that, under a limit |
 //! | `upload`, `choker` | whom to serve, and which block next |
 //! | `uplink` | which of those that are served sends next |
-//! | `assign`, `show` | what the only seed shows to whom |
+//! | `assign`, `show`, `standing` | what the only seed shows to whom |
 //! | `web_seed` | how HTTP servers are peers like others |
 //! | `fast` | what may be asked for while a peer chokes us |
 //! | `metadata` | a magnet link's metadata: whom to ask and to believe; who gets ours |
@@ -40,6 +40,7 @@ mod recall;
 mod restraint;
 mod roster;
 mod show;
+mod standing;
 mod stats;
 #[cfg(test)]
 mod tests;

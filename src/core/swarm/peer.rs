@@ -16,6 +16,7 @@ use super::fast::Allowed;
 use super::metadata::Serving;
 use super::pex::Exchange;
 use super::pipeline::Pipeline;
+use super::standing::Standing;
 use super::trace::Who;
 use super::uplink::Writer;
 use super::web_seed::WebSeed;
@@ -95,8 +96,8 @@ pub(super) struct Upload {
     pub(super) last_assigned: Option<Time>,
     /// It was shown a piece and did not want it. It is shown no more before it wants something.
     pub(super) aloof: bool,
-    /// It was shown a piece and wants it, but did not ask for it, or not announce it, in time. It is shown no more before it announces one.
-    pub(super) tardy: bool,
+    /// Whether what it is shown can be left to it.
+    pub(super) standing: Standing,
 }
 
 impl Upload {
@@ -244,7 +245,7 @@ impl Peer {
                 assigned: Vec::new(),
                 last_assigned: None,
                 aloof: false,
-                tardy: false,
+                standing: Standing::default(),
             },
             download: Download {
                 owed: VecDeque::new(),

@@ -1,6 +1,5 @@
 //! How the only seed of a swarm shows its pieces: one by one, and in the end all of them.
 
-use std::mem;
 use std::time::Duration;
 
 use crate::base::geometry::{Block, PieceIndex};
@@ -82,7 +81,7 @@ impl Swarm {
         self.wake_by(now, now + Restraint::look_again());
     }
 
-    /// Of the peers that have little coming from us, the one that has waited longest for another piece.
+    /// Of the peers that have little coming from us and can best be relied on, the one that has waited longest for another piece.
     fn next_to_assign(&self, now: Time) -> Option<PeerKey> {
         let fit = self.peers.iter().filter(|(key, p)| {
             let unsent = p.upload.assigned.iter().map(|a| a.unsent).sum();
@@ -90,12 +89,15 @@ impl Swarm {
             p.shown.is_some()
                 && !p.upload_only
                 && !p.upload.aloof
-                && !p.upload.tardy
+                && !p.upload.standing.is_out()
                 && !self.assigner.is_to_wait(**key)
                 && Assigner::has_room(unsent, rate, p.upload.delay.unwrap_or_default())
         });
-        fit.min_by_key(|(key, p)| (p.upload.last_assigned, **key))
-            .map(|(&key, _)| key)
+        let best = fit.min_by_key(|(key, p)| {
+            let upload = &p.upload;
+            (upload.standing.failures(), upload.last_assigned, **key)
+        });
+        best.map(|(&key, _)| key)
     }
 
     pub(super) fn count_assigned(
@@ -135,7 +137,10 @@ impl Swarm {
         let Some(peer) = self.peers.get_mut(&key) else {
             return;
         };
-        if mem::take(&mut peer.upload.tardy) || to.is_some() {
+        let upload = &mut peer.upload;
+        let piece_length = self.geometry.piece_length();
+        let taken = upload.traffic.total;
+        if upload.standing.announces(taken, piece_length) || to.is_some() {
             self.assign(now, out);
         }
         let Some(peer) = self.peers.get_mut(&key) else {
@@ -164,7 +169,9 @@ impl Swarm {
             let silent = peer.peer_interested && waited(upload.called) >= ALOOF + way * 2;
             if aloof || silent {
                 upload.aloof |= aloof;
-                upload.tardy |= silent;
+                if silent {
+                    upload.standing.fails();
+                }
                 self.assigner.take_back(upload.assigned.drain(..));
             }
         }
@@ -205,8 +212,8 @@ impl Swarm {
         let rate = self.uplink.most(now);
         for (piece, to) in self.assigner.review(now, rate) {
             self.withdraw(to, piece);
-            if let Some(peer) = self.peers.get_mut(&to) {
-                peer.upload.tardy |= !peer.have.has(piece);
+            if let Some(peer) = self.peers.get_mut(&to).filter(|p| !p.have.has(piece)) {
+                peer.upload.standing.fails();
             }
         }
         self.pass_over_idle(now, out);

@@ -129,29 +129,36 @@ fn what_a_peer_that_left_was_shown_is_shown_to_another() {
     assert_eq!(lost, again);
 }
 
-/// The peer fetches and announces whatever it is told of, until that is so many pieces. Returns how many tenths of a second that took, and what
-/// each peer up to the `peers`th was told.
+/// Adds to what each peer has been told, from peer 0 on, what it is told now.
+fn listen(b: &Bench, heard: &mut [Vec<u32>]) {
+    for (n, heard) in (0..).zip(heard) {
+        heard.extend(told(b, n));
+    }
+}
+
+/// The peer fetches and announces whatever it has been told of, of which it has `done` already. Returns how many it has then.
+fn fetch(b: &mut Bench, who: u64, mut done: usize, heard: &mut [Vec<u32>]) -> usize {
+    while let Some(&piece) = heard[usize::try_from(who).unwrap()].get(done) {
+        done += 1;
+        for n in 0..2 {
+            b.says(who, Message::Request(block(piece, n)));
+            listen(b, heard);
+        }
+        b.uploads(who, 1 << 20);
+        listen(b, heard);
+        b.says(who, Message::Have(PieceIndex(piece)));
+        listen(b, heard);
+    }
+    done
+}
+
+/// The peer does so until it has so many pieces. Returns how many tenths of a second that took, and what each peer up to the `peers`th was told.
 fn fetches(b: &mut Bench, who: u64, pieces: usize, peers: u64) -> (u32, Vec<Vec<u32>>) {
     let mut heard = vec![Vec::new(); usize::try_from(peers).unwrap() + 1];
-    let listen = |b: &Bench, heard: &mut Vec<Vec<u32>>| {
-        for (n, heard) in (0..).zip(heard) {
-            heard.extend(told(b, n));
-        }
-    };
     listen(b, &mut heard);
     let mut done = 0;
     for tenths in 0..1000 {
-        while let Some(&piece) = heard[usize::try_from(who).unwrap()].get(done) {
-            done += 1;
-            for n in 0..2 {
-                b.says(who, Message::Request(block(piece, n)));
-                listen(b, &mut heard);
-            }
-            b.uploads(who, 1 << 20);
-            listen(b, &mut heard);
-            b.says(who, Message::Have(PieceIndex(piece)));
-            listen(b, &mut heard);
-        }
+        done = fetch(b, who, done, &mut heard);
         if done == pieces {
             return (tenths, heard);
         }
@@ -200,6 +207,46 @@ fn who_announces_nothing_of_what_it_was_shown_is_shown_no_more_until_it_does() {
     let (late, piece) = shown[0];
     b.says(late, Message::Have(PieceIndex(piece)));
     assert!(!told(&b, late).is_empty());
+}
+
+#[test]
+fn who_fetches_what_it_is_shown_goes_before_those_that_only_announce() {
+    const LIARS: u64 = 19;
+    let (mut b, shown) = origin(200, LIARS);
+    let mut heard = vec![Vec::new(); usize::try_from(LIARS).unwrap() + 2];
+    for (n, piece) in shown {
+        heard[usize::try_from(n).unwrap()].push(piece);
+    }
+    let mut done = 0;
+    for second in 0..60 {
+        if second == 5 {
+            b.connect(LIARS + 1, false, true);
+            b.says(LIARS + 1, Message::Interested);
+            listen(&b, &mut heard);
+        }
+        for n in 1..=LIARS {
+            if let Some(&piece) = heard[usize::try_from(n).unwrap()].last() {
+                b.says(n, Message::Request(block(piece, 0)));
+                listen(&b, &mut heard);
+                // Of pieces of sixteen blocks it would be a block a second.
+                if second % 8 == 0 {
+                    b.uploads(n, BLOCK);
+                    listen(&b, &mut heard);
+                }
+            }
+            b.says(n, Message::Have(PieceIndex(199 - second)));
+            listen(&b, &mut heard);
+        }
+        for _ in 0..10 {
+            done = fetch(&mut b, LIARS + 1, done, &mut heard);
+            b.pass(SEC / 10);
+            listen(&b, &mut heard);
+        }
+        if second == 15 {
+            assert!(done > 150, "{done}");
+        }
+    }
+    assert_eq!(done, 200);
 }
 
 #[test]
